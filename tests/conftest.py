@@ -1,0 +1,38 @@
+"""Fixtures of the whole suite: where the recorded numbers and the optional shared data are."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mmseg_wsss  # noqa: F401  registers every part before a test builds one
+
+GOLDEN = Path(__file__).parent / 'data' / 'golden'
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """The folder with real data and weights; the test is skipped where it is absent."""
+    root = Path(os.environ.get('MMSEG_WSSS_SHARED', Path(__file__).parents[2] / 'shared'))
+    if not (root / 'golden').is_dir():
+        pytest.skip(f'no shared data at {root} (set MMSEG_WSSS_SHARED)')
+    return root
+
+
+@pytest.fixture(scope='session')
+def golden():
+    """``golden('toco_ptc')`` gives the arrays of that recording as tensors."""
+
+    def load(name: str) -> dict[str, torch.Tensor]:
+        with np.load(GOLDEN / f'{name}.npz', allow_pickle=False) as arrays:
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+    return load
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+    np.random.seed(0)
