@@ -56,21 +56,33 @@ def patch_torchvision_ops() -> None:
         importlib.import_module('torchvision')
 
 
-def allow_mmengine_checkpoints() -> None:
-    """Allow-list the few harmless classes of an mmengine checkpoint, so that ``torch.load(weights_only=True)`` reads it."""
+def _history_method(owner: type, name: str):
+    """What ``getattr`` is replaced by while a checkpoint is read: it hands out ``HistoryBuffer``'s statistics only."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
-    scalars = [np.dtype, np.ndarray, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise RuntimeError(f'checkpoint refused: it asks for the attribute {name!r} of {owner!r}')
+    return getattr(owner, name)
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Allow-list the few harmless classes of an mmengine checkpoint, so that ``torch.load(weights_only=True)`` reads it.
+
+    mmengine pickles its log buffers with references to their methods, that is with ``getattr``; the real one would open
+    every door, so a version that knows only those methods stands in for it.
+    """
+    from mmengine.logging.history_buffer import HistoryBuffer
+
     core = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
+    dtypes = [type(np.dtype(name)) for name in ('float32', 'float64', 'int32', 'int64', 'bool')]
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
-            HistoryBuffer.min,
-            HistoryBuffer.max,
-            HistoryBuffer.mean,
-            HistoryBuffer.current,
-            getattr,
-            *scalars,
+            (_history_method, 'builtins.getattr'),
+            (_history_method, '__builtin__.getattr'),
+            np.dtype,
+            np.ndarray,
+            *dtypes,
             core.scalar,
             core._reconstruct,
         ]
