@@ -1,1 +1,5 @@
-"""."""
+"""Models: every part registers itself in mmseg's registries."""
+
+from .refiners import PAR
+
+__all__ = ['PAR']
