@@ -1,1 +1,18 @@
-"""."""
+"""Pipeline steps: decoding, geometry, photometry, views, packing."""
+
+from .crop import RandomPadCrop, ResizeToFit
+from .formatting import PackWSSSInputs
+from .load_image import LoadImage, LoadMask, read_image
+from .photometry import DINOPhotometry
+from .views import MultiView
+
+__all__ = [
+    'DINOPhotometry',
+    'LoadImage',
+    'LoadMask',
+    'MultiView',
+    'PackWSSSInputs',
+    'RandomPadCrop',
+    'ResizeToFit',
+    'read_image',
+]

@@ -1,0 +1,68 @@
+"""Geometry that must hold for every image, however small or thin."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import Resize
+from mmseg.registry import TRANSFORMS
+
+from ...structures import IGNORE
+
+
+@TRANSFORMS.register_module()
+class ResizeToFit(Resize):
+    """mmseg's ``Resize`` that never lets a side shrink to zero pixels. Meant as ``resize_type`` of ``RandomResize``.
+
+    The largest size that keeps the ratio and fits into ``scale`` is taken, as with ``keep_ratio=True``, but a side that
+    would be rounded to zero stays one pixel.
+    """
+
+    def transform(self, results: dict) -> dict:
+        height, width = results['img'].shape[:2]
+        factor = min(max(self.scale) / max(height, width), min(self.scale) / min(height, width))
+        self.scale = (max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5)))
+        return super().transform(results)
+
+
+@TRANSFORMS.register_module()
+class RandomPadCrop(BaseTransform):
+    """Cut a random window of ``crop_size``; a smaller image is first put at a random place on a black canvas.
+
+    As in ToCo's training (arXiv 2303.01267). It must be the last geometric transform, because ``valid_box`` refers to its
+    output. Numpy's global random state is used, as mmcv's transforms do; mmengine seeds it in each worker.
+
+    Modifies ``img`` (padded with 0), ``gt_seg_map`` if there (padded with 255), ``img_shape``.
+    Adds ``valid_box`` = (h0, h1, w0, w1), half open: ``img[h0:h1, w0:w1]`` shows the image, the rest is padding.
+
+    Args:
+        crop_size: (height, width) of the output.
+    """
+
+    def __init__(self, *, crop_size: tuple[int, int]) -> None:
+        if len(crop_size) != 2 or min(crop_size) < 1:
+            raise ValueError(f'crop_size must be (height, width), both at least 1, but is {crop_size}')
+        self.crop_size = tuple(crop_size)
+
+    def transform(self, results: dict) -> dict:
+        shape = results['img'].shape[:2]
+        (source_h, target_h), (source_w, target_w) = (
+            self._window(side, crop) for side, crop in zip(shape, self.crop_size, strict=True)
+        )
+        for key, fill in (('img', 0), ('gt_seg_map', IGNORE)):
+            if key in results:
+                canvas = np.full((*self.crop_size, *results[key].shape[2:]), fill, dtype=results[key].dtype)
+                canvas[target_h, target_w] = results[key][source_h, source_w]
+                results[key] = canvas
+        results['img_shape'] = self.crop_size
+        results['valid_box'] = (target_h.start, target_h.stop, target_w.start, target_w.stop)
+        return results
+
+    @staticmethod
+    def _window(side: int, crop: int) -> tuple[slice, slice]:
+        """Draw one axis: the part of the image that is shown and where it comes to lie in the crop."""
+        shown = min(side, crop)
+        source = np.random.randint(side - shown + 1)
+        target = np.random.randint(crop - shown + 1)
+        return slice(source, source + shown), slice(target, target + shown)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(crop_size={self.crop_size})'

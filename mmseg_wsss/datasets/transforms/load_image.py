@@ -1,0 +1,147 @@
+"""Decode images and masks of any common kind, or refuse them with the file's name."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.registry import TRANSFORMS
+from PIL import Image, ImageOps
+
+# What Pillow raises for files that are not images, are cut off or are damaged.
+_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+_MASK_MODES = ('P', 'L', '1')
+
+
+def _to_8_bit(image: Image.Image, path: str) -> Image.Image:
+    """Scale a 16-bit gray image to 8 bits: 0..65535 becomes 0..255. Pillow's own ``convert`` would clip at 255."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f'{path}: 32-bit pixel values {values.min()}..{values.max()} have no known white; save it as an 8- or 16-bit image'
+        )
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _to_rgb(image: Image.Image, path: str) -> Image.Image:
+    """Bring every Pillow mode to RGB; see :class:`LoadImage` for what happens to alpha and bit depth."""
+    if image.mode == 'F':
+        raise ValueError(f'{path}: floating-point pixels have no known white; save it as an 8- or 16-bit image')
+    if image.mode.startswith('I'):
+        return _to_8_bit(image, path).convert('RGB')
+    if 'A' in image.getbands() or 'a' in image.getbands() or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        return Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).convert('RGB')
+    return image.convert('RGB')
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read one image file as uint8 BGR (H, W, 3), upright; the rules are those of :class:`LoadImage`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no image, is cut off or damaged, has more pixels than Pillow's limit against
+            decompression bombs (``PIL.Image.MAX_IMAGE_PIXELS``), or its pixel values have no known range.
+    """
+    path = str(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            rgb = _to_rgb(ImageOps.exif_transpose(image), path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path}: no such image file') from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f'{path}: {error}. If you trust the file, make it smaller or raise PIL.Image.MAX_IMAGE_PIXELS'
+        ) from error
+    except _DECODE_ERRORS as error:
+        if str(error).startswith(path):
+            raise
+        raise ValueError(f'{path}: cannot be read as an image ({error}); it may be cut off or not an image') from error
+    return np.ascontiguousarray(np.asarray(rgb)[..., ::-1])
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Decode ``results['img_path']`` with Pillow into a uint8 BGR array (H, W, 3).
+
+    - Gray, bilevel, palette, CMYK, YCbCr and LAB images become colour by Pillow's conversion.
+    - Transparent pixels are blended over white, as image viewers show them.
+    - 16-bit gray is scaled (65535 -> 255), not clipped.
+    - The EXIF orientation is applied: the array is upright, as people and labelling tools see the picture.
+    - Of an animation the first frame is taken.
+
+    Adds ``img``, ``img_shape`` and ``ori_shape`` (height, width).
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or cannot be read; the message begins with its name.
+    """
+
+    def transform(self, results: dict) -> dict:
+        image = read_image(results['img_path'])
+        results['img'] = image
+        results['img_shape'] = image.shape[:2]
+        results['ori_shape'] = image.shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadMask(LoadAnnotations):
+    """mmseg's ``LoadAnnotations`` that refuses masks which are no id maps or do not fit their image.
+
+    A mask is a palette or gray 8-bit file whose pixel values are segmentation ids (255 = ignore). It must have the
+    size of the *upright* image (EXIF orientation applied, see :class:`LoadImage`). A mask drawn on the pixels as stored
+    cannot be told from an upright one where the orientation keeps the size (180 degrees, mirrored, square images).
+    An image without ``seg_map_path`` goes through as it is: weakly labelled images need no mask.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a colour or 16-bit mask, a damaged file, or a size other than the image's; the message names the files.
+    """
+
+    def transform(self, results: dict) -> dict:
+        if results.get('seg_map_path') is None:
+            return results
+        results.setdefault('seg_fields', [])
+        results.setdefault('reduce_zero_label', False)
+        return super().transform(results)
+
+    def _load_seg_map(self, results: dict) -> None:
+        path = results['seg_map_path']
+        width, height = self._check(path)
+        try:
+            super()._load_seg_map(results)
+        except _DECODE_ERRORS as error:
+            raise ValueError(f'{path}: cannot be read as a mask ({error}); it may be cut off') from error
+        # The parent squeezes away the side of a mask that is one pixel thin.
+        results['gt_seg_map'] = results['gt_seg_map'].reshape(height, width)
+        expected = results.get('ori_shape')
+        if expected is not None and tuple(expected) != (height, width):
+            hint = (
+                'it looks as if it was drawn on the unrotated pixels: the image carries an EXIF orientation; rotate the mask'
+                if tuple(expected) == (width, height)
+                else 'a mask needs one id for each pixel of its image'
+            )
+            image_path = results.get('img_path', 'its image')
+            raise ValueError(
+                f'mask {path} is {width} x {height} pixels but image {image_path} is {expected[1]} x {expected[0]}: {hint}'
+            )
+
+    @staticmethod
+    def _check(path: str) -> tuple[int, int]:
+        """Look at the file's header only; returns (width, height)."""
+        try:
+            with Image.open(path) as mask:
+                mode, size = mask.mode, mask.size
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{path}: no such mask file') from error
+        except (*_DECODE_ERRORS, Image.DecompressionBombError) as error:
+            raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
+        if mode not in _MASK_MODES:
+            raise ValueError(
+                f'{path}: a mask holds one 8-bit class id per pixel (palette or gray PNG), but this file has mode {mode}. '
+                'Replace each colour by the id of its class and save it as gray, for example with '
+                "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png')"
+            )
+        return size

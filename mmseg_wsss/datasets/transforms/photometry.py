@@ -1,0 +1,64 @@
+"""Colour changes that leave every pixel where it is."""
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+from PIL import Image
+from torchvision.transforms import v2
+
+
+@TRANSFORMS.register_module()
+class DINOPhotometry(BaseTransform):
+    """Colour jitter, gray, blur and solarisation of DINO (Caron et al., ICCV 2021), as ToCo uses them.
+
+    In this order: jitter (brightness 0.4, contrast 0.4, saturation 0.2, hue 0.1, in random order) with probability 0.8;
+    gray with 0.2; Gaussian blur with ``blur_prob`` and a sigma drawn from 0.1..2 pixels; solarisation (values of 128 and more
+    are inverted) with ``solarize_prob``.
+
+    Where ``results['valid_box']`` exists only the image inside it is changed: padding stays 0, does not bleed into the image
+    by the blur and does not count in the mean that the contrast jitter works with. Torch's global random state is used;
+    mmengine seeds it in each worker.
+
+    Modifies ``img`` (uint8 BGR (H, W, 3)) by replacing it; the array that was there is left as it is.
+
+    Args:
+        blur_prob: probability of the blur; ToCo: 1.0 for the main crop, 0.1 for the second view, 0.5 for local views.
+        solarize_prob: probability of the solarisation; ToCo: 0.2 for the second view, otherwise 0.
+    """
+
+    def __init__(self, *, blur_prob: float, solarize_prob: float = 0.0) -> None:
+        for name, prob in (('blur_prob', blur_prob), ('solarize_prob', solarize_prob)):
+            if not 0 <= prob <= 1:
+                raise ValueError(f'{name} is a probability, but {prob} is not in 0..1')
+        self.blur_prob = blur_prob
+        self.solarize_prob = solarize_prob
+        # torchvision's own operations are quickest on Pillow images (9 ms against 11 ms on tensors for 448 x 448), ...
+        self.color = v2.Compose(
+            [
+                v2.RandomApply([v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)], p=0.8),
+                v2.RandomGrayscale(p=0.2),
+            ]
+        )
+        self.solarize = v2.RandomSolarize(threshold=128, p=solarize_prob)
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        h0, h1, w0, w1 = results.get('valid_box', (0, image.shape[0], 0, image.shape[1]))
+        output = np.zeros_like(image)
+        output[h0:h1, w0:w1] = self._change(image[h0:h1, w0:w1])
+        results['img'] = output
+        return results
+
+    def _change(self, image: np.ndarray) -> np.ndarray:
+        """Change a BGR image (h, w, 3); jitter and gray weigh the colours, so they get RGB."""
+        rgb = np.asarray(self.color(Image.fromarray(np.ascontiguousarray(image[..., ::-1]))))
+        if torch.rand(1).item() < self.blur_prob:
+            sigma = torch.empty(1).uniform_(0.1, 2).item()
+            # ... except the blur: 0.2-0.7 ms in OpenCV, which cuts the kernel at 3 sigma, against 7 ms.
+            rgb = cv2.GaussianBlur(rgb, (0, 0), sigma)
+        return np.asarray(self.solarize(Image.fromarray(rgb)))[..., ::-1]
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(blur_prob={self.blur_prob}, solarize_prob={self.solarize_prob})'
