@@ -1,1 +1,5 @@
-"""."""
+"""Metrics: CAMs and segmentation against masks."""
+
+from .cam_iou_metric import CAMIoUMetric
+
+__all__ = ['CAMIoUMetric']

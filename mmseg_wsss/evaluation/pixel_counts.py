@@ -1,0 +1,114 @@
+"""Pixels counted per class, and the rates that follow from them; pure functions without a registry."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class PixelCounts(NamedTuple):
+    """Pixels per threshold and class, int64 (T, N); label maps have T = 1.
+
+    ``hit`` counts pixels where prediction and truth agree, ``predicted`` and ``truth`` the area of the class in either.
+    """
+
+    hit: np.ndarray
+    predicted: np.ndarray
+    truth: np.ndarray
+
+
+def cam_counts(cam: Tensor, truth: Tensor, thresholds: Tensor, ignore_index: int = 255) -> PixelCounts:
+    """Count a CAM at several background thresholds with one histogram.
+
+    A pixel whose maximum over the classes is ``<= threshold`` is background, else the class of the maximum.
+
+    Args:
+        cam: (C, H, W) foreground class activations.
+        truth: (H, W) segmentation ids 0..C; pixels of ``ignore_index`` are left out.
+        thresholds: (T,) ascending.
+        ignore_index: Segmentation id that is not evaluated.
+
+    Returns:
+        Counts over the N = C + 1 segmentation ids.
+
+    Raises:
+        ValueError: a truth id is neither 0..C nor ``ignore_index``.
+    """
+    num_classes = cam.shape[0]
+    area = _truth_area(truth, num_classes + 1, ignore_index)
+    keep = truth != ignore_index
+    value, index = cam.float().max(dim=0)
+    value, index, truth = value[keep], index[keep], truth[keep].long()
+    # How many thresholds lie strictly below the value: the pixel is foreground at exactly these.
+    level = torch.searchsorted(thresholds.to(value), value.contiguous())
+    relation = torch.where(truth == index + 1, 1, torch.where(truth == 0, 0, 2))  # right class, background, other class
+    levels = len(thresholds) + 1
+    code = (relation * num_classes + index) * levels + level
+    histogram = torch.bincount(code, minlength=3 * num_classes * levels).view(3, num_classes, levels).cpu().numpy()
+    background = histogram.sum(axis=1).cumsum(axis=-1)[:, :-1]  # (3, T) pixels at or below each threshold
+    foreground = histogram[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]  # (3, C, T) pixels above each threshold
+    hit = np.concatenate([background[:1], foreground[1]]).T
+    predicted = np.concatenate([background.sum(axis=0)[None], foreground.sum(axis=0)]).T
+    return PixelCounts(hit, predicted, np.broadcast_to(area, hit.shape))
+
+
+def label_counts(prediction: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255) -> PixelCounts:
+    """Count a label map.
+
+    Args:
+        prediction: (H, W) segmentation ids; any id outside 0..N-1 (255 for "uncertain") is an error at its pixel.
+        truth: (H, W) segmentation ids 0..N-1; pixels of ``ignore_index`` are left out.
+        num_classes: N, background included.
+        ignore_index: Segmentation id of the truth that is not evaluated.
+
+    Returns:
+        Counts with T = 1.
+
+    Raises:
+        ValueError: a truth id is neither 0..N-1 nor ``ignore_index``.
+    """
+    area = _truth_area(truth, num_classes, ignore_index)
+    keep = truth != ignore_index
+    prediction, truth = prediction[keep].long(), truth[keep].long()
+    prediction = torch.where((prediction < 0) | (prediction >= num_classes), num_classes, prediction)
+    code = prediction * 2 + (prediction == truth)
+    histogram = torch.bincount(code, minlength=2 * num_classes + 2).view(-1, 2)[:num_classes].cpu().numpy()
+    return PixelCounts(histogram[None, :, 1], histogram[None].sum(axis=-1), area[None])
+
+
+def rates(counts: PixelCounts) -> dict[str, np.ndarray]:
+    """Per-class rates (T, N) in percent; NaN where a rate has no pixel to speak of.
+
+    - ``IoU`` = TP / (TP + FP + FN), ``FP`` = FP / (TP + FP + FN), ``FN`` = FN / (TP + FP + FN): they sum to 100 and are
+      NaN for a class that neither truth nor prediction has.
+    - ``precision`` = TP / (TP + FP), NaN for a class that is never predicted.
+    - ``recall`` = TP / (TP + FN), NaN for a class that the truth never has.
+    """
+    union = counts.predicted + counts.truth - counts.hit
+    with np.errstate(invalid='ignore'):  # 0 / 0 is the NaN that is meant; nothing else can be divided by 0
+        return {
+            'IoU': 100 * counts.hit / union,
+            'precision': 100 * counts.hit / counts.predicted,
+            'recall': 100 * counts.hit / counts.truth,
+            'FP': 100 * (counts.predicted - counts.hit) / union,
+            'FN': 100 * (counts.truth - counts.hit) / union,
+        }
+
+
+def nan_mean(values: np.ndarray) -> float:
+    """Mean of the numbers that are not NaN; NaN, without numpy's warning, where there is none."""
+    valid = values[~np.isnan(values)]
+    return float(valid.mean()) if valid.size else float('nan')
+
+
+def _truth_area(truth: Tensor, num_classes: int, ignore_index: int) -> np.ndarray:
+    """Pixels of the truth per segmentation id, (N,)."""
+    area = torch.bincount(truth.flatten().long(), minlength=num_classes).cpu().numpy()
+    outside = [int(i) for i in np.flatnonzero(area[num_classes:]) + num_classes if i != ignore_index]
+    if outside:
+        raise ValueError(
+            f'the truth has the ids {outside}, but there are only {num_classes} classes (0..{num_classes - 1}) '
+            f'and {ignore_index} to ignore'
+        )
+    return area[:num_classes]

@@ -1,0 +1,202 @@
+"""CAMIoUMetric against slow loops, mmseg's IoUMetric, cases computed by hand, and two processes."""
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmseg.registry import METRICS
+
+from mmseg_wsss.evaluation.pixel_counts import cam_counts
+
+CLASSES = ('background', 'cat', 'dog', 'cow')
+
+
+def build(**kwargs):
+    metric = METRICS.build(dict(type='CAMIoUMetric', **kwargs))
+    metric.dataset_meta = dict(classes=CLASSES)
+    return metric
+
+
+def random_sample(seed, height=11, width=13):
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([0, 1, 2, 255], (1, height, width))  # cow is in no truth
+    cam = np.round(rng.random((3, height, width)), 1)  # many values fall exactly on a threshold
+    return dict(
+        img_path=f'{seed}.jpg',
+        gt_sem_seg=dict(data=torch.from_numpy(truth)),
+        pred_sem_seg=dict(data=torch.from_numpy(rng.choice([0, 1, 2, 255], (1, height, width)))),
+        cam=dict(data=torch.from_numpy(cam).float()),
+        cam_aux=dict(data=torch.from_numpy(rng.random((3, height, width))).float()),
+    )
+
+
+def slow_rates(predictions, truths, num_classes):
+    """Per-class IoU, precision, recall, FP, FN in percent, pixel sets compared one class at a time."""
+    rows = []
+    for k in range(num_classes):
+        hit = sum(int(((p == k) & (t == k)).sum()) for p, t in zip(predictions, truths, strict=True))
+        false = sum(int(((p == k) & (t != k) & (t != 255)).sum()) for p, t in zip(predictions, truths, strict=True))
+        missed = sum(int(((p != k) & (t == k)).sum()) for p, t in zip(predictions, truths, strict=True))
+        with np.errstate(invalid='ignore'):
+            pairs = [(hit, hit + false + missed), (hit, hit + false), (hit, hit + missed)]
+            pairs += [(false, hit + false + missed), (missed, hit + false + missed)]
+            rows.append([100 * np.float64(a) / np.float64(b) for a, b in pairs])
+    return dict(zip(('IoU', 'precision', 'recall', 'FP', 'FN'), np.array(rows).T, strict=True))
+
+
+def cam_label(cam, threshold):
+    value, index = cam.max(dim=0)
+    return torch.where(value > threshold, index + 1, 0)
+
+
+def evaluate(metric, samples):
+    metric.process({}, samples)
+    return metric.evaluate(len(samples))
+
+
+def test_slow_loops():
+    samples = [random_sample(seed) for seed in range(4)]
+    metrics = evaluate(build(threshold=0.4, sweep=(0.2, 0.3, 0.6)), samples)
+    truths = [s['gt_sem_seg']['data'][0] for s in samples]
+    for source in ('cam', 'cam_aux', 'seg'):
+        means = {}
+        for t in (0.2, 0.3, 0.4, 0.6):
+            if source == 'seg':
+                predictions = [s['pred_sem_seg']['data'][0] for s in samples]
+            else:
+                predictions = [cam_label(s[source]['data'], t) for s in samples]
+            expected = slow_rates(predictions, truths, 4)
+            means[t] = np.nanmean(expected['IoU'])
+            if t == 0.4:
+                assert metrics[f'{source}/mIoU'] == pytest.approx(means[t])
+                assert metrics[f'{source}/num_classes'] == np.isfinite(expected['IoU']).sum()
+                for name in ('precision', 'recall', 'FP', 'FN'):
+                    assert metrics[f'{source}/{name}'] == pytest.approx(np.nanmean(expected[name])), (source, name)
+        if source != 'seg':
+            best = max(means, key=means.get)
+            assert metrics[f'{source}/best_threshold'] == best
+            assert metrics[f'{source}/best_mIoU'] == pytest.approx(means[best])
+    assert metrics['seg/num_classes'] == 3  # cow is neither in the truth nor predicted
+    assert metrics['cam/num_classes'] == 4  # the CAM does predict cow: its IoU of 0 counts
+
+
+def test_counts_are_exact_at_every_threshold():
+    """Values on, just below and just above a threshold, in float32, as `value > threshold` decides."""
+    sweep = np.array([0.1, 0.2, 0.3, 0.7], dtype=np.float32)
+    values = np.concatenate([sweep, np.nextafter(sweep, np.float32(0)), np.nextafter(sweep, np.float32(1)), [0, 1]])
+    cam = torch.from_numpy(values.astype(np.float32)).view(1, 1, -1)
+    truth = torch.ones(1, cam.shape[-1], dtype=torch.long)
+    counts = cam_counts(cam, truth, torch.from_numpy(sweep))
+    assert counts.predicted[:, 1].tolist() == [int((values.astype(np.float32) > t).sum()) for t in sweep]
+    assert counts.hit[:, 1].tolist() == counts.predicted[:, 1].tolist()
+    assert counts.hit[:, 0].tolist() == [0] * 4
+    assert counts.truth.tolist() == [[0, cam.shape[-1]]] * 4
+
+
+def test_segmentation_equals_mmseg():
+    samples = [random_sample(seed) for seed in range(5)]
+    reference = METRICS.build(dict(type='IoUMetric', iou_metrics=['mIoU', 'mFscore']))
+    reference.dataset_meta = dict(classes=CLASSES)
+    expected = evaluate(reference, samples)
+    metrics = evaluate(build(), samples)
+    assert round(metrics['seg/mIoU'], 2) == pytest.approx(expected['mIoU'], abs=0.011)
+    assert round(metrics['seg/precision'], 2) == pytest.approx(expected['mPrecision'], abs=0.011)
+    assert round(metrics['seg/recall'], 2) == pytest.approx(expected['mRecall'], abs=0.011)
+
+
+def test_hand_computed():
+    """The predicted 255 misses a pixel of class 1; what is predicted at the ignored pixel costs nothing."""
+    sample = dict(
+        gt_sem_seg=dict(data=torch.tensor([[[0, 1, 1, 255]]])), pred_sem_seg=dict(data=torch.tensor([[[0, 1, 255, 2]]]))
+    )
+    metrics = evaluate(build(), [sample])
+    assert metrics == {
+        'seg/mIoU': 75.0,
+        'seg/precision': 100.0,
+        'seg/recall': 75.0,
+        'seg/FP': 0.0,
+        'seg/FN': 25.0,
+        'seg/num_classes': 2,
+    }
+
+
+def test_rates_sum_to_hundred():
+    metrics = evaluate(build(), [random_sample(7)])
+    for source in ('cam', 'cam_aux', 'seg'):
+        assert sum(metrics[f'{source}/{name}'] for name in ('mIoU', 'FP', 'FN')) == pytest.approx(100)
+
+
+def test_nothing_to_evaluate_is_nan_without_a_warning(recwarn):
+    sample = random_sample(0)
+    sample['gt_sem_seg']['data'] = torch.full((1, 11, 13), 255)
+    metrics = evaluate(build(), [sample])
+    assert np.isnan(metrics['cam/mIoU'])
+    assert np.isnan(metrics['seg/mIoU'])
+    assert metrics['seg/num_classes'] == 0
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+def test_padded_samples_are_dropped():
+    """The last sample of a padded split is a repetition: `evaluate` with the true size must not count it."""
+    samples = [random_sample(seed) for seed in range(3)]
+    metric = build()
+    metric.process({}, [*samples, samples[0]])
+    assert metric.evaluate(3) == evaluate(build(), samples)
+
+
+def test_keys_cannot_be_taken_for_losses():
+    assert not [key for key in evaluate(build(), [random_sample(0)]) if 'loss' in key]
+
+
+def test_entry_is_small():
+    metric = build()
+    metric.process({}, [random_sample(0, height=300, width=300)])
+    size = sum(array.nbytes for entry in metric.results[0].values() for array in entry)
+    assert size < 4000
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(gt_sem_seg=None), 'no gt_sem_seg'),
+        (dict(cam=dict(data=torch.rand(4, 11, 13))), r'cam is \(4, 11, 13\), .* \(3, 11, 13\)'),
+        (dict(pred_sem_seg=dict(data=torch.zeros(1, 4, 4))), r'pred_sem_seg is \(4, 4\)'),
+        (dict(gt_sem_seg=dict(data=torch.full((1, 11, 13), 9))), r'ids \[9\], but there are only 4 classes'),
+    ],
+)
+def test_errors_name_the_image(change, message):
+    sample = {key: value for key, value in {**random_sample(5), **change}.items() if value is not None}
+    with pytest.raises(ValueError, match=rf'5\.jpg: .*{message}'):
+        build().process({}, [sample])
+
+
+def test_partly_missing_cams_are_refused():
+    first, second = random_sample(0), random_sample(1)
+    del second['cam']
+    with pytest.raises(ValueError, match='only 1 of 2 samples carry cam'):
+        evaluate(build(), [first, second])
+
+
+def test_thresholds_outside_the_range_are_refused():
+    with pytest.raises(ValueError, match=r'must lie in \[0, 1\]'):
+        build(threshold=50)
+
+
+def _worker(rank, folder, queue):
+    dist.init_process_group('gloo', init_method=f'file://{folder}/sync', rank=rank, world_size=2)
+    samples = [random_sample(seed) for seed in range(5)]
+    metric = METRICS.build(dict(type='CAMIoUMetric'))
+    metric.collect_dir = f'{folder}/parts'
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.process({}, [[*samples, samples[0]][i] for i in range(rank, 6, 2)])  # as DefaultSampler pads 5 to 6
+    metrics = metric.evaluate(5)
+    if rank == 0:
+        queue.put(metrics)
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_same_numbers(tmp_path):
+    queue = mp.get_context('spawn').SimpleQueue()
+    mp.spawn(_worker, (str(tmp_path), queue), nprocs=2)
+    assert queue.get() == evaluate(build(), [random_sample(seed) for seed in range(5)])
