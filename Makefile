@@ -1,0 +1,60 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv, installs the pinned requirements and this
+# package into it, then does its job; the next call finds .venv ready. `make clean-venv` starts over.
+#
+#   PYTHON=python3.12      the interpreter that .venv is made with (3.10, 3.11 or 3.12)
+#   TORCH_INDEX=URL        where torch comes from, e.g. https://download.pytorch.org/whl/cpu for the small build without CUDA
+#   DATA=, WEIGHTS=, METHOD=   passed on to the demo (see demo/README.md)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint venv clean-venv
+
+# One busy core makes an OpenMP run that spins several times slower.
+export OMP_WAIT_POLICY := PASSIVE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet
+FITS := import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+# The first interpreter that fits; 3.11 is the one everything was run with.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10; do \
+	if $$p -c '$(FITS)' 2>/dev/null; then echo $$p; break; fi; done)
+
+# The stamp names what was installed and where, and is written last: other requirements, a moved folder or an interrupted
+# installation leave no stamp that counts.
+STAMP := $(VENV)/.ready-$(shell (pwd; cat requirements/*.txt) | cksum | cut -d' ' -f1)
+
+help:
+	@sed -n '1,6p' Makefile
+
+demo: $(STAMP)
+	$(RUN) demo/run.py $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(METHOD),--method "$(METHOD)")
+
+test: lint
+	$(RUN) -m pytest
+
+lint: $(STAMP)
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+
+venv: $(STAMP)
+
+clean-venv:
+	rm -rf $(VENV)
+
+$(STAMP):
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)'; then \
+		echo "error: Python 3.10, 3.11 or 3.12 with venv is needed$(if $(PYTHON), and $(PYTHON) is none)." >&2; \
+		echo "Install one (Debian/Ubuntu: apt install python3.11 python3.11-venv) and name it: make PYTHON=python3.11" >&2; \
+		exit 1; fi
+	@echo "Making $(VENV) with $(PYTHON): a few minutes, once."
+	rm -rf $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
+	$(PIP) -c requirements/lock.txt setuptools wheel
+	$(PIP) -c requirements/lock.txt -r requirements/torch.txt $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)")
+	$(PIP) --no-deps -r requirements/lock.txt
+	$(PIP) --no-deps -r requirements/crf.txt || echo "NOTE: no dense CRF: pydensecrf2 did not build (it needs a C++ compiler and Python.h)."
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
