@@ -1,5 +1,7 @@
 """Data sets with image-level labels and the pipelines that feed them to a model."""
 
-from . import transforms
+from . import image_labels, transforms
+from .image_tag_dataset import ImageTagDataset
+from .palette import voc_palette
 
-__all__ = ['transforms']
+__all__ = ['ImageTagDataset', 'image_labels', 'transforms', 'voc_palette']

@@ -3,12 +3,14 @@
 from .crop import RandomPadCrop, ResizeToFit
 from .formatting import PackWSSSInputs
 from .load_image import LoadImage, LoadMask, read_image
+from .load_image_labels import LoadImageLabels
 from .photometry import DINOPhotometry
 from .views import MultiView
 
 __all__ = [
     'DINOPhotometry',
     'LoadImage',
+    'LoadImageLabels',
     'LoadMask',
     'MultiView',
     'PackWSSSInputs',

@@ -1,0 +1,73 @@
+"""All that is wrong with the image-level labels of a data set, collected and raised as one readable error."""
+
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+UNREADABLE = 'cannot be read'
+UNKNOWN_TAG = 'tag that no class bears'
+NO_ENTRY = 'image without an entry in the labels'
+MISSING_IMAGE = 'listed image that is missing'
+MISSING_MASK = 'image whose mask is missing'
+DUPLICATE = 'given twice'
+OUTSIDE = 'path that leaves the data set'
+
+SHOWN_PER_KIND = 20
+
+
+class ImageLabelError(ValueError):
+    """Wrong image-level labels.
+
+    Args:
+        problems: kind of problem -> messages, each with the file and the line (or key) it is about.
+        advice: kind of problem -> how to mend all of that kind.
+
+    Attributes:
+        problems: all messages; the text of the error shows at most 20 of each kind.
+    """
+
+    def __init__(self, problems: Mapping[str, Sequence[str]], advice: Mapping[str, str] | None = None) -> None:
+        self.problems = {kind: list(messages) for kind, messages in problems.items()}
+        self.advice = dict(advice or {})
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        total = sum(map(len, self.problems.values()))
+        lines = [f'{total} problem{"s" * (total > 1)} with the image-level labels']
+        for kind, messages in self.problems.items():
+            lines.append(f'{kind} ({len(messages)}):')
+            lines += [f'  {message}' for message in messages[:SHOWN_PER_KIND]]
+            if len(messages) > SHOWN_PER_KIND:
+                lines.append(f'  ... and {len(messages) - SHOWN_PER_KIND} more')
+            if kind in self.advice:
+                lines.append(f'  -> {self.advice[kind]}')
+        return '\n'.join(lines)
+
+    def __reduce__(self):
+        # A worker process hands its exception to the parent by pickle, which needs the constructor's arguments.
+        return type(self), (self.problems, self.advice)
+
+
+class Problems:
+    """Collects problems while labels are read, so that a person mends all of them after one run."""
+
+    def __init__(self) -> None:
+        self._messages: dict[str, list[str]] = {}
+        self._advice: dict[str, str] = {}
+
+    def add(self, kind: str, message: str) -> None:
+        """Note one problem; ``message`` starts with its file and line."""
+        self._messages.setdefault(kind, []).append(message)
+
+    def advise(self, kind: str, text: str) -> None:
+        """Say once, below all problems of this kind, how they are mended."""
+        self._advice[kind] = text
+
+    def stop(self, kind: str, message: str) -> NoReturn:
+        """Note a problem after which nothing more can be read, and raise all so far."""
+        self.add(kind, message)
+        raise ImageLabelError(self._messages, self._advice)
+
+    def raise_if_any(self) -> None:
+        """Raise every noted problem as one :class:`ImageLabelError`."""
+        if self._messages:
+            raise ImageLabelError(self._messages, self._advice)

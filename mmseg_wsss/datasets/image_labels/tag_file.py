@@ -1,0 +1,106 @@
+"""Image-level labels in one JSON or CSV file."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from json.decoder import scanstring
+from pathlib import Path
+from typing import Any
+
+from mmseg.registry import TASK_UTILS
+
+from .base import Entry, ImageLabelSource
+from .problems import UNREADABLE, Problems
+
+
+@TASK_UTILS.register_module()
+class TagFile(ImageLabelSource):
+    """Tags per image, written by hand or by a labelling tool.
+
+    JSON: ``{"a.jpg": ["cat", "dog"], "sub/b.jpg": []}``. CSV: a header ``file,tags``, then ``a.jpg,cat;dog`` with the
+    tags of an image separated by ``;`` (class names may hold spaces and, in quotes, commas). UTF-8. Images are named
+    relative to the image folder, with or without extension; no tags = an image that shows none of the classes.
+
+    Args:
+        path: the ``.json`` or ``.csv`` file.
+        ignore_tags: tags that are dropped on purpose.
+    """
+
+    def __init__(self, *, path: str | Path, ignore_tags: Sequence[str] = ()) -> None:
+        super().__init__(ignore_tags=ignore_tags)
+        self.path = Path(path)
+        if self.path.suffix.lower() not in ('.json', '.csv'):
+            raise ValueError(f'{path}: a tag file is a .json or a .csv')
+
+    def read(self, classes: tuple[str, ...], problems: Problems) -> Iterator[Entry]:
+        """Yield the entries in the order of the file."""
+        text = read_text(self.path, problems)
+        return (self._read_json if self.path.suffix.lower() == '.json' else self._read_csv)(text, problems)
+
+    def _read_csv(self, text: str, problems: Problems) -> Iterator[Entry]:
+        rows = csv.reader(io.StringIO(text, newline=''), strict=True)
+        begin = 1
+        try:
+            for row in rows:
+                where, begin = f'{self.path}:{begin}', rows.line_num + 1
+                if where == f'{self.path}:1':
+                    if [field.strip().lower() for field in row] != ['file', 'tags']:
+                        problems.stop(UNREADABLE, f'{where}: the header should be file,tags and is {",".join(row)!r}')
+                elif len(row) == 2:
+                    yield Entry(row[0], [tag.strip() for tag in row[1].split(';') if tag.strip()], where)
+                elif row:
+                    problems.add(UNREADABLE, f'{where}: {len(row)} fields, should be 2: file,tag;tag;tag')
+                    yield Entry(row[0], (), where)
+        except csv.Error as error:
+            problems.stop(UNREADABLE, f'{self.path}:{rows.line_num}: {error}')
+        if begin == 1:
+            problems.stop(UNREADABLE, f'{self.path}:1: the file is empty, its header should be file,tags')
+
+    def _read_json(self, text: str, problems: Problems) -> Iterator[Entry]:
+        content = parse_json(text, self.path, problems)
+        if not isinstance(content, dict):
+            problems.stop(UNREADABLE, f'{self.path}:1: should be {{file: [tags]}}, not a {type(content).__name__}')
+        for name, tags, line in _pairs_with_line(text):
+            where = f'{self.path}:{line}'
+            if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
+                yield Entry(name, tags, where)
+            else:
+                problems.add(UNREADABLE, f'{where}: the tags of {name!r} should be a list of strings, not {tags!r:.60}')
+                yield Entry(name, (), where)
+
+
+def read_text(path: Path, problems: Problems) -> str:
+    """Read a UTF-8 file, with or without the byte-order mark of Windows; what fails is raised through ``problems``."""
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except OSError as error:
+        problems.stop(UNREADABLE, f'{path}: {error.strerror}')
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b'\n') + 1
+        problems.stop(UNREADABLE, f'{path}:{line}: not UTF-8; save the file again with that encoding')
+
+
+def parse_json(text: str, path: Path, problems: Problems) -> Any:
+    """``json.loads`` whose syntax errors name the file and the line."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        problems.stop(UNREADABLE, f'{path}:{error.lineno}: not JSON: {error.msg} (column {error.colno})')
+
+
+def _pairs_with_line(text: str) -> Iterator[tuple[str, Any, int]]:
+    """Yield key, value and line of the outermost object of a *valid* JSON text, a key that comes twice both times.
+
+    ``json`` itself keeps the last of two equal keys and forgets lines.
+    """
+    decoder, blank = json.JSONDecoder(), re.compile(r'[\s,:]*')
+    line, counted = 1, 0
+    position = blank.match(text, text.index('{') + 1).end()
+    while text[position] != '}':
+        line, counted = line + text.count('\n', counted, position), position
+        key, position = scanstring(text, position + 1)
+        value, position = decoder.raw_decode(text, blank.match(text, position).end())
+        yield key, value, line
+        position = blank.match(text, position).end()

@@ -1,0 +1,199 @@
+"""Images with image-level tags, with or without masks."""
+
+import os.path as osp
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS, TASK_UTILS
+
+from mmseg_wsss.structures import IGNORE, multi_hot
+
+from .image_labels import ImageLabel, ImageLabelSource, Problems, check_classes
+from .image_labels.names import IMAGE_SUFFIXES, image_name, list_files, same_file_content
+from .image_labels.problems import DUPLICATE, MISSING_IMAGE, MISSING_MASK, NO_ENTRY, OUTSIDE, UNREADABLE
+from .palette import voc_palette
+
+
+@DATASETS.register_module()
+class ImageTagDataset(BaseSegDataset):
+    """A folder of images and a source of tags; masks, where there are any, only serve evaluation.
+
+    The difference to mmseg's data sets is ``gt_label`` (int64 array of foreground class indices, sorted) and
+    ``gt_score`` (float32 multi-hot (C,)) in every sample, and that everything wrong with names, tags and missing
+    files is reported at once when the data set is built. Segmentation id k + 1 is class k, id 0 is background.
+
+    .. code-block:: python
+
+        dict(type='ImageTagDataset', data_root='photos', classes=('cat', 'dog'), data_prefix=dict(img_path='images'),
+             image_labels=dict(type='TagFile', path='tags.csv'), pipeline=...)
+
+    Args:
+        classes: foreground class names, 1..1000.
+        image_labels: config of an image-label source; its relative ``path`` or ``root`` is below ``data_root``.
+        data_root: folder that relative paths start from.
+        data_prefix: ``img_path`` and, where there are masks, ``seg_map_path``; a mask is called like its image.
+        ann_file: optional split list, one image per line, with or without extension. Without it every image in the
+            folder is taken, and each needs an entry in the labels and each entry its image.
+        untagged: what becomes of images whose entry is empty (after ``ignore_tags`` of the source): ``'skip'`` leaves
+            them out, ``'background'`` keeps them as images that show none of the classes. Both are counted in the log.
+        img_suffix: image extension(s) to take, in upper or lower case; all common ones by default.
+        kwargs: of ``mmseg.datasets.BaseSegDataset`` (``pipeline``, ``test_mode``, ``seg_map_suffix``, ``indices`` ...).
+
+    Raises:
+        ImageLabelError: everything that is wrong with the labels and files; its text gives file and line.
+        ValueError: an argument cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str],
+        image_labels: dict,
+        data_root: str = '',
+        data_prefix: dict | None = None,
+        ann_file: str = '',
+        untagged: str = 'skip',
+        img_suffix: str | tuple[str, ...] = IMAGE_SUFFIXES,
+        **kwargs: Any,
+    ) -> None:
+        if untagged not in ('skip', 'background'):
+            raise ValueError(f"untagged should be 'skip' or 'background', got {untagged!r}")
+        self.foreground = check_classes(classes)
+        self.untagged = untagged
+        prefix = {key: path for key, path in (data_prefix or {'img_path': ''}).items() if path is not None}
+        if 'seg_map_path' in prefix and len(self.foreground) >= IGNORE:
+            raise ValueError(f'8-bit masks hold at most {IGNORE - 1} classes, got {len(self.foreground)}')
+        places = {key: osp.join(data_root, image_labels[key]) for key in ('path', 'root') if key in image_labels}
+        self.image_labels: ImageLabelSource = TASK_UTILS.build({**image_labels, **places})
+        super().__init__(
+            ann_file=ann_file,
+            img_suffix=img_suffix,
+            metainfo={'classes': ('background', *self.foreground), 'palette': voc_palette(len(self.foreground) + 1)},
+            data_root=data_root,
+            data_prefix=prefix,
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Bring images, labels and masks together.
+
+        Raises:
+            ImageLabelError: everything that is wrong, at once.
+        """
+        problems = Problems()
+        labels = self.image_labels.collect(self.foreground, problems)
+        images = self._images(problems)
+        chosen = dict(self._listed(images, problems)) if self.ann_file else self._matched(images, labels, problems)
+        masks = self._masks()
+        data_list = []
+        for path, where in chosen.items():
+            label = labels.get(self.image_labels.name_of(path))
+            if label is None:
+                problems.add(NO_ENTRY, f'{where}: {path!r} has no entry (an image without tags has an empty one)')
+                continue
+            mask = image_name(path) + self.seg_map_suffix
+            if masks is not None and mask not in masks:
+                problems.add(MISSING_MASK, f'{where}: {osp.join(self.data_prefix["seg_map_path"], mask)}')
+            data_list.append(self._data_info(path, label, mask if masks is not None else None))
+        problems.raise_if_any()
+        return self._drop_untagged(data_list)
+
+    def get_data_info(self, idx: int) -> dict:
+        """As in mmengine, with ``gt_score`` (C,), which is cheaper made than stored for a thousand classes."""
+        data_info = super().get_data_info(idx)
+        data_info['gt_score'] = multi_hot(data_info['gt_label'], len(self.foreground))
+        return data_info
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Foreground class indices of an image, for mmengine's ``ClassBalancedDataset``."""
+        return super().get_data_info(idx)['gt_label'].tolist()
+
+    def _images(self, problems: Problems) -> dict[str, str]:
+        """Name -> relative path of every image in the folder."""
+        folder = self.data_prefix['img_path']
+        if not osp.isdir(folder):
+            problems.stop(UNREADABLE, f'{folder}: no such folder of images')
+        images: dict[str, str] = {}
+        for path in list_files(folder, self.img_suffix, exclude=self.data_prefix.get('seg_map_path')):
+            first = images.setdefault(image_name(path), path)
+            if first != path:
+                problems.add(DUPLICATE, f'{osp.join(folder, path)}: has the same name as {first}')
+        if not images:
+            problems.stop(UNREADABLE, f'{folder}: no image with the extension {self.img_suffix}')
+        return images
+
+    def _listed(self, images: dict[str, str], problems: Problems) -> Iterator[tuple[str, str]]:
+        """Yield relative path and place of the images in the split list."""
+        if not osp.isfile(self.ann_file):
+            problems.stop(UNREADABLE, f'{self.ann_file}: no such split list')
+        seen: dict[str, int] = {}
+        for number, line in enumerate(Path(self.ann_file).read_text(encoding='utf-8-sig').splitlines(), start=1):
+            where = f'{self.ann_file}:{number}'
+            if not line.strip():
+                continue
+            try:
+                name = image_name(line)
+            except ValueError as error:
+                problems.add(OUTSIDE, f'{where}: {error}')
+                continue
+            if seen.setdefault(name, number) != number:
+                problems.add(DUPLICATE, f'{where}: {line.strip()!r} is listed already in line {seen[name]}')
+            elif name not in images:
+                problems.add(MISSING_IMAGE, f'{where}: {line.strip()!r} is not in {self.data_prefix["img_path"]}')
+            else:
+                yield images[name], where
+        if not seen:
+            problems.stop(UNREADABLE, f'{self.ann_file}: lists no image')
+
+    def _matched(self, images: dict[str, str], labels: dict[str, ImageLabel], problems: Problems) -> dict[str, str]:
+        """Relative path -> place of all images; every entry of the labels needs its image."""
+        folder = self.data_prefix['img_path']
+        by_label: dict[str, str] = {}
+        for path in images.values():
+            first = by_label.setdefault(self.image_labels.name_of(path), path)
+            # Class folders hold copies of an image with several tags: the first stands for all.
+            if first != path and not same_file_content(osp.join(folder, first), osp.join(folder, path)):
+                problems.add(DUPLICATE, f'{osp.join(folder, path)}: labelled under the same name as {first}')
+        for name, label in labels.items():
+            if name not in by_label:
+                problems.add(MISSING_IMAGE, f'{label.where}: {name!r} is not in {folder}')
+        return {path: osp.join(folder, path) for path in by_label.values()}
+
+    def _masks(self) -> set[str] | None:
+        """Relative paths of the masks; None for a data set without masks."""
+        folder = self.data_prefix.get('seg_map_path')
+        return None if folder is None else set(list_files(folder, self.seg_map_suffix))
+
+    def _data_info(self, path: str, label: ImageLabel, mask: str | None) -> dict:
+        data_info = {
+            'img_path': osp.join(self.data_prefix['img_path'], path),
+            'label_map': self.label_map,
+            'reduce_zero_label': self.reduce_zero_label,
+            'seg_fields': [],
+            'gt_label': np.array(label.indices, dtype=np.int64),
+        }
+        if mask is not None:
+            data_info['seg_map_path'] = osp.join(self.data_prefix['seg_map_path'], mask)
+        return data_info
+
+    def _drop_untagged(self, data_list: list[dict]) -> list[dict]:
+        """Apply ``untagged`` and log what the data set holds."""
+        tagged = [data_info for data_info in data_list if data_info['gt_label'].size]
+        kept = tagged if self.untagged == 'skip' else data_list
+        counts = Counter(k for data_info in tagged for k in data_info['gt_label'].tolist())
+        per_class = ', '.join(f'{name} {counts[k]}' for k, name in enumerate(self.foreground) if counts[k])
+        empty = ', '.join(name for k, name in enumerate(self.foreground) if not counts[k])
+        fate = 'skipped' if self.untagged == 'skip' else 'kept as background'
+        print_log(
+            f'ImageTagDataset: {len(kept)} images, {len(data_list) - len(tagged)} without tags {fate}; {per_class}'
+            + (f'; no image of {empty}' if empty else ''),
+            logger='current',
+        )
+        if not kept:
+            raise ValueError(f'no image has a tag among {", ".join(self.foreground)}')
+        return kept

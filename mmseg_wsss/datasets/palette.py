@@ -1,0 +1,13 @@
+"""Colours for any number of classes."""
+
+
+def voc_palette(num_colors: int) -> list[list[int]]:
+    """The colours of PASCAL VOC's masks, continued: the bits of an id, three at a time, from the highest bit down.
+
+    Returns:
+        RGB in 0..255 for ids 0..num_colors-1; id 0 is black, no two ids are alike.
+    """
+    return [
+        [sum((color >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)]
+        for color in range(num_colors)
+    ]
