@@ -1,13 +1,18 @@
-# Training and test pipelines of ToCo (CVPR 2023) for crops of 448.
-# Random scale 0.5-2 is relative to images whose longer side is 500, which is the native size of PASCAL VOC's.
+# Training and test pipelines of ToCo (CVPR 2023): crops of 448, photometry of DINO; the mask is optional at test time.
+# The random scale 0.5-2 is relative to a longer side of 500, the native size of PASCAL VOC's images.
 #
-# The pieces have names, so that a config changes what it needs and puts `train_pipeline` together again:
-#   classifier only, one view:  train_pipeline = _base_.train_pipeline; train_pipeline[1] = dict(type='MultiView', geometry=_base_.geometry, img=_base_.img_view)
-#   another crop size:          _base_.train_pipeline[1].geometry[-1].crop_size = (224, 224); _base_.train_pipeline[1].global_view[0].scale = 224
+# The pieces have names, so that a config on top changes what it needs:
+#   another crop size:      train_pipeline = _base_.train_pipeline
+#                           train_pipeline[1].geometry[-1].crop_size = (224, 224)
+#                           train_pipeline[1].global_view[0].scale = 224
+#   one view (classifier):  train_pipeline[1] = dict(type='MultiView', geometry=_base_.geometry, img=_base_.img_view)
+#   with masks (the fully supervised twin):
+#                           [dict(type='LoadImage'), dict(type='LoadMask'), *_base_.geometry, *_base_.img_view,
+#                            dict(type='PackWSSSInputs')]
 crop_size = (448, 448)
 geometry = [
     dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomResize', scale=(500, 500), ratio_range=(0.5, 2.0), resize_type='ResizeToFit', backend='pillow'),
+    dict(type='RandomResize', scale=(500, 500), ratio_range=(0.5, 2.0), resize_type='ResizeToFit'),
     dict(type='RandomPadCrop', crop_size=crop_size),
 ]
 img_view = [dict(type='DINOPhotometry', blur_prob=1.0)]

@@ -13,22 +13,30 @@ class ResizeToFit(Resize):
     """mmseg's ``Resize`` that never lets a side shrink to zero pixels. Meant as ``resize_type`` of ``RandomResize``.
 
     The largest size that keeps the ratio and fits into ``scale`` is taken, as with ``keep_ratio=True``, but a side that
-    would be rounded to zero stays one pixel.
+    would be rounded to zero stays one pixel. Pillow resizes: its bilinear filter averages when it shrinks, so large
+    photographs do not alias.
+
+    Args:
+        scale: the longer and the shorter side that the result has at most, in any order.
     """
 
-    def transform(self, results: dict) -> dict:
+    def __init__(self, *, scale: tuple[int, int]) -> None:
+        super().__init__(scale=scale, keep_ratio=False, backend='pillow')
+
+    def _resize_img(self, results: dict) -> None:
         height, width = results['img'].shape[:2]
-        factor = min(max(self.scale) / max(height, width), min(self.scale) / min(height, width))
-        self.scale = (max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5)))
-        return super().transform(results)
+        limits = results['scale']
+        factor = min(max(limits) / max(height, width), min(limits) / min(height, width))
+        results['scale'] = (max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5)))
+        super()._resize_img(results)
 
 
 @TRANSFORMS.register_module()
 class RandomPadCrop(BaseTransform):
     """Cut a random window of ``crop_size``; a smaller image is first put at a random place on a black canvas.
 
-    As in ToCo's training (arXiv 2303.01267). It must be the last geometric transform, because ``valid_box`` refers to its
-    output. Numpy's global random state is used, as mmcv's transforms do; mmengine seeds it in each worker.
+    As in ToCo's training (arXiv 2303.01267). It must be the last geometric transform, because ``valid_box`` refers to
+    its output. Numpy's global random state is used, as mmcv's transforms do; mmengine seeds it in each worker.
 
     Modifies ``img`` (padded with 0), ``gt_seg_map`` if there (padded with 255), ``img_shape``.
     Adds ``valid_box`` = (h0, h1, w0, w1), half open: ``img[h0:h1, w0:w1]`` shows the image, the rest is padding.

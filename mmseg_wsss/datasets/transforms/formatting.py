@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from mmcv.transforms import to_tensor
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
@@ -14,9 +15,9 @@ from ...structures import set_image_label
 class PackWSSSInputs(PackSegInputs):
     """mmseg's ``PackSegInputs`` that also packs image-level labels and several views.
 
-    The differences: where ``results['views']`` (see :class:`MultiView`) has views, ``inputs`` is a dict of ``img`` and those
-    views, each a uint8 tensor (3, H, W), otherwise the plain image tensor; ``gt_score`` (C,) becomes the plain fields
-    ``gt_label`` and ``gt_score`` of the data sample; ``valid_box`` is in its meta information.
+    The differences: where ``results['views']`` (see :class:`MultiView`) has views, ``inputs`` is a dict of ``img`` and
+    those views, each a uint8 tensor (3, H, W), otherwise the plain image tensor; ``gt_score`` (C,) becomes the plain
+    fields ``gt_label`` and ``gt_score`` of the data sample; ``valid_box`` is in its meta information.
 
     Args:
         meta_keys: keys of ``results`` to keep as meta information; absent ones are left out.
@@ -44,13 +45,13 @@ class PackWSSSInputs(PackSegInputs):
         packed = super().transform(results)
         views = results.get('views')
         if views:
-            packed['inputs'] = dict(img=packed['inputs'], **{name: _image_tensor(view) for name, view in views.items()})
+            packed['inputs'] = {'img': packed['inputs'], **{name: _image_tensor(view) for name, view in views.items()}}
         if 'gt_score' in results:
             score = np.asarray(results['gt_score'])
             set_image_label(packed['data_samples'], np.flatnonzero(score), score.size)
         return packed
 
 
-def _image_tensor(image: np.ndarray):
+def _image_tensor(image: np.ndarray) -> torch.Tensor:
     """(H, W, 3) array to (3, H, W) tensor."""
     return to_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -14,12 +14,29 @@ _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 _MASK_MODES = ('P', 'L', '1')
 
 
+def _decode(path: str) -> Image.Image:
+    """Load all pixels of the file's first frame and turn them upright."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path}: no such image file') from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f'{path}: {error}. If you trust the file, make it smaller or raise PIL.Image.MAX_IMAGE_PIXELS'
+        ) from error
+    except _DECODE_ERRORS as error:
+        raise ValueError(f'{path}: cannot be read as an image ({error}); it may be cut off or no image') from error
+
+
 def _to_8_bit(image: Image.Image, path: str) -> Image.Image:
     """Scale a 16-bit gray image to 8 bits: 0..65535 becomes 0..255. Pillow's own ``convert`` would clip at 255."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(
-            f'{path}: 32-bit pixel values {values.min()}..{values.max()} have no known white; save it as an 8- or 16-bit image'
+            f'{path}: 32-bit pixel values {values.min()}..{values.max()} have no known white; '
+            'save it as an 8- or 16-bit image'
         )
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
@@ -29,10 +46,10 @@ def _to_rgb(image: Image.Image, path: str) -> Image.Image:
     if image.mode == 'F':
         raise ValueError(f'{path}: floating-point pixels have no known white; save it as an 8- or 16-bit image')
     if image.mode.startswith('I'):
-        return _to_8_bit(image, path).convert('RGB')
-    if 'A' in image.getbands() or 'a' in image.getbands() or 'transparency' in image.info:
+        image = _to_8_bit(image, path)
+    elif image.has_transparency_data:
         image = image.convert('RGBA')
-        return Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).convert('RGB')
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
     return image.convert('RGB')
 
 
@@ -44,22 +61,8 @@ def read_image(path: str | Path) -> np.ndarray:
         ValueError: the file is no image, is cut off or damaged, has more pixels than Pillow's limit against
             decompression bombs (``PIL.Image.MAX_IMAGE_PIXELS``), or its pixel values have no known range.
     """
-    path = str(path)
-    try:
-        with Image.open(path) as image:
-            image.load()
-            rgb = _to_rgb(ImageOps.exif_transpose(image), path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path}: no such image file') from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f'{path}: {error}. If you trust the file, make it smaller or raise PIL.Image.MAX_IMAGE_PIXELS'
-        ) from error
-    except _DECODE_ERRORS as error:
-        if str(error).startswith(path):
-            raise
-        raise ValueError(f'{path}: cannot be read as an image ({error}); it may be cut off or not an image') from error
-    return np.ascontiguousarray(np.asarray(rgb)[..., ::-1])
+    rgb = np.asarray(_to_rgb(_decode(str(path)), str(path)))
+    return np.ascontiguousarray(rgb[..., ::-1])
 
 
 @TRANSFORMS.register_module()
@@ -97,7 +100,8 @@ class LoadMask(LoadAnnotations):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a colour or 16-bit mask, a damaged file, or a size other than the image's; the message names the files.
+        ValueError: a colour or 16-bit mask, a damaged file, or a size other than the image's; the message names the
+            files.
     """
 
     def transform(self, results: dict) -> dict:
@@ -119,13 +123,14 @@ class LoadMask(LoadAnnotations):
         expected = results.get('ori_shape')
         if expected is not None and tuple(expected) != (height, width):
             hint = (
-                'it looks as if it was drawn on the unrotated pixels: the image carries an EXIF orientation; rotate the mask'
+                'it looks drawn on the unrotated pixels (the image has an EXIF orientation); rotate the mask'
                 if tuple(expected) == (width, height)
                 else 'a mask needs one id for each pixel of its image'
             )
             image_path = results.get('img_path', 'its image')
             raise ValueError(
-                f'mask {path} is {width} x {height} pixels but image {image_path} is {expected[1]} x {expected[0]}: {hint}'
+                f'mask {path} is {width} x {height} pixels but image {image_path} is '
+                f'{expected[1]} x {expected[0]}: {hint}'
             )
 
     @staticmethod
@@ -140,7 +145,7 @@ class LoadMask(LoadAnnotations):
             raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
         if mode not in _MASK_MODES:
             raise ValueError(
-                f'{path}: a mask holds one 8-bit class id per pixel (palette or gray PNG), but this file has mode {mode}. '
+                f'{path}: a mask holds one 8-bit class id per pixel (palette or gray PNG), but this has mode {mode}. '
                 'Replace each colour by the id of its class and save it as gray, for example with '
                 "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png')"
             )

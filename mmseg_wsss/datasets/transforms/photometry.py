@@ -14,12 +14,12 @@ class DINOPhotometry(BaseTransform):
     """Colour jitter, gray, blur and solarisation of DINO (Caron et al., ICCV 2021), as ToCo uses them.
 
     In this order: jitter (brightness 0.4, contrast 0.4, saturation 0.2, hue 0.1, in random order) with probability 0.8;
-    gray with 0.2; Gaussian blur with ``blur_prob`` and a sigma drawn from 0.1..2 pixels; solarisation (values of 128 and more
-    are inverted) with ``solarize_prob``.
+    gray with 0.2; Gaussian blur with ``blur_prob`` and a sigma drawn from 0.1..2 pixels; solarisation (values of 128
+    and more are inverted) with ``solarize_prob``.
 
-    Where ``results['valid_box']`` exists only the image inside it is changed: padding stays 0, does not bleed into the image
-    by the blur and does not count in the mean that the contrast jitter works with. Torch's global random state is used;
-    mmengine seeds it in each worker.
+    Where ``results['valid_box']`` exists only the image inside it is changed: padding stays 0, does not bleed into the
+    image by the blur and does not count in the mean that the contrast jitter works with. (ToCo's code pads first and
+    then changes the whole crop.) Torch's global random state is used; mmengine seeds it in each worker.
 
     Modifies ``img`` (uint8 BGR (H, W, 3)) by replacing it; the array that was there is left as it is.
 
