@@ -19,8 +19,8 @@ class DenseCRF(nn.Module):
     """Mean-field inference in a fully connected CRF (Krähenbühl & Koltun, NeurIPS 2011) by pydensecrf.
 
     The defaults are ToCo's at test time. pydensecrf runs on the CPU, one image after the other, about a second for a
-    photo with 21 classes; run several processes to use more cores (it holds the interpreter lock). Filtering is approximate (a permutohedral lattice). A class that scores 0 everywhere is left
-    out of the inference and stays 0.
+    photo with 21 classes; run several processes to use more cores (it holds the interpreter lock). Its filtering is
+    approximate (a permutohedral lattice). A class that scores 0 everywhere is left out of the inference and stays 0.
 
     Args:
         num_iter: Mean-field iterations.

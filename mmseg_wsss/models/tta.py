@@ -1,0 +1,65 @@
+"""Test-time augmentation that keeps the merged logits and can refine them."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ..datasets.transforms.load_image import read_image
+
+
+@MODELS.register_module()
+class MaxScaleTTA(BaseTTAModel):
+    """Sum of the logits over the flips of a scale, maximum over the scales, arg-max (ToCo's inference).
+
+    The difference to mmseg's ``SegTTAModel`` is the maximum where that averages softmax, and that the merged logits
+    stay in the sample, so that a refiner can follow. One scale without flip and a refiner is plain post-processing.
+
+    Args:
+        module: The segmentor, as a config or built; its ``seg_logits`` come at the original size and unflipped.
+        refiner: ``forward(images, probabilities)``, for example ``dict(type='DenseCRF')``, applied to the softmax of
+            the merged logits with the original image, read from ``img_path``.
+        data_preprocessor: Replaces the one of ``module`` where that is a config.
+    """
+
+    def __init__(
+        self, *, module: dict | nn.Module, refiner: dict | None = None, data_preprocessor: dict | None = None
+    ) -> None:
+        super().__init__(module=module, data_preprocessor=data_preprocessor)
+        self.refiner = None if refiner is None else MODELS.build(refiner)
+
+    def merge_preds(self, data_samples_list: Sequence[Sequence[SegDataSample]]) -> list[SegDataSample]:
+        """Merge the predictions of one image after the other.
+
+        Args:
+            data_samples_list: For each image its samples, one per augmentation.
+
+        Returns:
+            Per image its first sample with ``seg_logits`` (K, H, W) and ``pred_sem_seg`` (1, H, W) replaced.
+        """
+        return [self._merge(samples) for samples in data_samples_list]
+
+    def _merge(self, samples: Sequence[SegDataSample]) -> SegDataSample:
+        """The samples of one image."""
+        scales: dict[tuple[int, ...], Tensor] = {}
+        for sample in samples:
+            scale, logits = tuple(sample.img_shape), sample.seg_logits.data
+            scales[scale] = scales[scale] + logits if scale in scales else logits
+        merged = torch.stack(list(scales.values())).amax(dim=0)
+        scores = merged if self.refiner is None else self._refine(samples[0].img_path, merged)
+        result = samples[0]
+        result.seg_logits = PixelData(data=merged)
+        result.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))
+        return result
+
+    def _refine(self, path: str, logits: Tensor) -> Tensor:
+        """Probabilities (K, H, W) of the logits, refined along the colours of the image file."""
+        image = read_image(path)[..., ::-1].copy()  # BGR to RGB
+        if image.shape[:2] != logits.shape[-2:]:
+            raise ValueError(f'{path} is {image.shape[:2]}, its prediction {tuple(logits.shape[-2:])}: they must agree')
+        images = torch.from_numpy(image).permute(2, 0, 1)[None].to(logits.device) / 255
+        return self.refiner(images, logits.softmax(dim=0)[None])[0]
