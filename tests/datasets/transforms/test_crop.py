@@ -1,0 +1,114 @@
+"""Crops, padding, boxes and masks refer to the same pixels."""
+
+import numpy as np
+import pytest
+from mmseg.registry import TRANSFORMS
+
+from mmseg_wsss.datasets.transforms import RandomPadCrop, ResizeToFit
+
+
+def mask_of(image):
+    """An id for each pixel that is a function of its coordinates."""
+    return ((7 * image[..., 0].astype(int) + 3 * image[..., 1]) % 200).astype(np.uint8)
+
+
+@pytest.mark.parametrize('shape', [(40, 60), (60, 40), (30, 30), (70, 90), (50, 50), (1, 80), (80, 1), (1, 1)])
+def test_box_mask_and_padding(coordinates, shape):
+    image = coordinates(*shape)
+    crop = RandomPadCrop(crop_size=(50, 48))
+    for _ in range(20):
+        results = crop({'img': image, 'gt_seg_map': mask_of(image), 'seg_fields': ['gt_seg_map']})
+        h0, h1, w0, w1 = results['valid_box']
+        assert (h1 - h0, w1 - w0) == (min(50, shape[0]), min(48, shape[1]))
+        shown = results['img'][h0:h1, w0:w1]
+        top, left, _ = shown[0, 0]
+        np.testing.assert_array_equal(shown, image[top : top + h1 - h0, left : left + w1 - w0])
+        np.testing.assert_array_equal(results['gt_seg_map'][h0:h1, w0:w1], mask_of(shown))
+        outside = np.ones((50, 48), dtype=bool)
+        outside[h0:h1, w0:w1] = False
+        assert (results['img'][outside] == 0).all()
+        assert (results['gt_seg_map'][outside] == 255).all()
+        assert results['img_shape'] == results['img'].shape[:2] == (50, 48)
+
+
+def test_every_place_is_reached(coordinates):
+    tall, small = coordinates(5, 2), coordinates(2, 4)
+    crop = RandomPadCrop(crop_size=(3, 4))
+    sources = {int(crop({'img': tall})['img'].max(axis=(0, 1))[0]) - 2 for _ in range(60)}
+    assert sources == {0, 1, 2}
+    places = {crop({'img': small})['valid_box'] for _ in range(60)}
+    assert places == {(0, 2, 0, 4), (1, 3, 0, 4)}
+    places = {crop({'img': tall})['valid_box'] for _ in range(60)}
+    assert places == {(0, 3, 0, 2), (0, 3, 1, 3), (0, 3, 2, 4)}
+
+
+def test_crop_without_mask_adds_none(coordinates):
+    assert 'gt_seg_map' not in RandomPadCrop(crop_size=(4, 4))({'img': coordinates(3, 3)})
+
+
+def test_same_seed_same_crop(coordinates):
+    boxes = []
+    for seed in (1, 1, 2):
+        np.random.seed(seed)
+        crop = RandomPadCrop(crop_size=(90, 90))
+        boxes.append([crop({'img': coordinates(30, 30)})['valid_box'] for _ in range(5)])
+    assert boxes[0] == boxes[1]
+    assert boxes[0] != boxes[2]
+
+
+@pytest.mark.parametrize('size', [(0, 4), (4,), (4, -1)])
+def test_wrong_crop_size(size):
+    with pytest.raises(ValueError, match='crop_size must be'):
+        RandomPadCrop(crop_size=size)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'expected'),
+    [
+        ((375, 500), (75, 100)),
+        ((500, 375), (100, 75)),
+        ((30, 40), (75, 100)),
+        ((1, 1000), (1, 100)),
+        ((999, 1), (100, 1)),
+    ],
+)
+def test_resize_keeps_the_ratio_and_every_side(shape, expected):
+    results = ResizeToFit(scale=(100, 100))({'img': np.full((*shape, 3), 9, dtype=np.uint8)})
+    np.testing.assert_array_equal(results['img'], np.full((*expected, 3), 9))
+    assert results['img_shape'] == expected
+    np.testing.assert_allclose(results['scale_factor'], (expected[1] / shape[1], expected[0] / shape[0]))
+
+
+def test_resize_averages_when_it_shrinks():
+    # stripes one pixel wide become gray; a filter without averaging would keep some of them
+    stripes = np.zeros((64, 64, 3), dtype=np.uint8)
+    stripes[:, ::2] = 200
+    inner = ResizeToFit(scale=(8, 8))({'img': stripes})['img'][:, 1:-1]
+    np.testing.assert_allclose(inner, 100, atol=4)
+
+
+def test_flip_scale_and_crop_keep_image_and_mask_together():
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    image[10:40, 5:50] = 200
+    mask = (image[..., 0] > 0).astype(np.uint8)
+    pipeline = [
+        TRANSFORMS.build({'type': 'RandomFlip', 'prob': 0.5}),
+        TRANSFORMS.build(
+            {'type': 'RandomResize', 'scale': (80, 80), 'ratio_range': (0.5, 2.0), 'resize_type': 'ResizeToFit'}
+        ),
+        RandomPadCrop(crop_size=(64, 64)),
+    ]
+    flips = set()
+    for _ in range(20):
+        results = {'img': image, 'img_shape': (60, 80), 'gt_seg_map': mask, 'seg_fields': ['gt_seg_map']}
+        for transform in pipeline:
+            results = transform(results)
+        flips.add(results['flip'])
+        bright, dark = results['img'][..., 0] > 140, results['img'][..., 0] < 60
+        inside = results['gt_seg_map'] != 255
+        assert (results['gt_seg_map'][bright] == 1).all()
+        assert (results['gt_seg_map'][dark & inside] == 0).all()
+        assert (bright | dark).mean() > 0.9
+        h0, h1, w0, w1 = results['valid_box']
+        assert inside.sum() == (h1 - h0) * (w1 - w0) == inside[h0:h1, w0:w1].sum()
+    assert flips == {True, False}

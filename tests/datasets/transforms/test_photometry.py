@@ -1,0 +1,107 @@
+"""Photometry does what DINO's does, on RGB, and leaves padding alone."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+
+from mmseg_wsss.datasets.transforms import DINOPhotometry
+
+
+def picture(height=32, width=40):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def fixed(monkeypatch, *, color, **kwargs):
+    """The transform with the random colour step replaced by a known one."""
+    transform = DINOPhotometry(**kwargs)
+    monkeypatch.setattr(transform, 'color', color)
+    return transform
+
+
+def test_solarize_by_hand(monkeypatch):
+    image = np.array([[[0, 100, 127], [128, 200, 255]]], dtype=np.uint8)
+    transform = fixed(monkeypatch, color=lambda x: x, blur_prob=0, solarize_prob=1)
+    assert transform({'img': image})['img'].tolist() == [[[0, 100, 127], [127, 55, 0]]]
+
+
+def test_blur_is_dinos_within_rounding(monkeypatch):
+    # DINO blurs with Pillow, whose radius is the standard deviation; three box filters come near a Gaussian there.
+    small = Image.fromarray(picture(8, 10))
+    image = np.asarray(small.resize((80, 64), Image.BICUBIC))
+    transform = fixed(monkeypatch, color=lambda x: x, blur_prob=1)
+    sigmas = []
+    for seed in range(8):
+        torch.manual_seed(seed)
+        blurred = transform({'img': image})['img']
+        torch.manual_seed(seed)
+        torch.rand(1)
+        sigmas.append(torch.empty(1).uniform_(0.1, 2).item())
+        pillow = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigmas[-1])))
+        assert np.abs(blurred.astype(int) - pillow)[6:-6, 6:-6].max() <= 4
+        if sigmas[-1] > 1:
+            assert np.abs(blurred.astype(int) - image).max() > 8
+    assert min(sigmas) < 0.5
+    assert max(sigmas) > 1.5
+
+
+def test_gray_weighs_red_as_red():
+    # blue, green, red in BGR; ITU-R 601 luma: 0.114, 0.587, 0.299 of 255
+    image = np.zeros((1, 3, 3), dtype=np.uint8)
+    image[0, 0, 0] = image[0, 1, 1] = image[0, 2, 2] = 255
+    transform = DINOPhotometry(blur_prob=0)
+    transform.color = transform.color.transforms[1]
+    transform.color.p = 1.0
+    np.testing.assert_allclose(transform({'img': image})['img'][0], [[29] * 3, [150] * 3, [76] * 3], atol=1)
+
+
+def test_probabilities_of_the_recipe():
+    image = np.zeros((2, 2, 3), dtype=np.uint8)
+    image[..., 1], image[..., 2] = 200, 100
+    outputs = [DINOPhotometry(blur_prob=0, solarize_prob=0.5)({'img': image})['img'][0, 0] for _ in range(600)]
+    gray = np.mean([len(set(pixel.tolist())) == 1 for pixel in outputs])
+    untouched = np.mean([pixel.tolist() in ([0, 200, 100], [0, 55, 100]) for pixel in outputs])
+    # gray with 0.2; no jitter and no gray with 0.2 * 0.8 = 0.16; 4 standard deviations of 600 draws are about 0.065
+    assert abs(gray - 0.2) < 0.065
+    assert abs(untouched - 0.16) < 0.065
+
+
+def test_padding_stays_black_and_has_no_influence():
+    image = picture()
+    padded = np.zeros((50, 60, 3), dtype=np.uint8)
+    padded[5:37, 10:50] = image
+    transform = DINOPhotometry(blur_prob=1, solarize_prob=1)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        alone = transform({'img': image})['img']
+        torch.manual_seed(seed)
+        output = transform({'img': padded, 'valid_box': (5, 37, 10, 50)})['img']
+        np.testing.assert_array_equal(output[5:37, 10:50], alone)
+        output[5:37, 10:50] = 0
+        assert (output == 0).all()
+
+
+def test_input_is_not_changed_and_the_seed_decides():
+    image = picture()
+    before = image.copy()
+    outputs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        outputs.append(DINOPhotometry(blur_prob=0.5, solarize_prob=0.5)({'img': image})['img'])
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert (outputs[0] != outputs[2]).any()
+
+
+@pytest.mark.parametrize('shape', [(1, 30), (30, 1), (1, 1)])
+def test_thin_images(shape):
+    image = np.full((*shape, 3), 90, dtype=np.uint8)
+    for _ in range(10):
+        output = DINOPhotometry(blur_prob=1, solarize_prob=0.5)({'img': image})['img']
+        np.testing.assert_array_equal(output, np.broadcast_to(output[0, 0], image.shape))  # flat stays flat
+
+
+@pytest.mark.parametrize('name', ['blur_prob', 'solarize_prob'])
+def test_probabilities_are_checked(name):
+    with pytest.raises(ValueError, match=f'{name} is a probability, but 1.5'):
+        DINOPhotometry(**{'blur_prob': 0, name: 1.5})
