@@ -1,0 +1,47 @@
+# ToCo (CVPR 2023) with ViT-B/16, 20 classes. Ablation rows of Table 4 are None, rows of Table 5 are values:
+#   PTC off: model.loss_ptc=None          CTC off: model.loss_ctc=None model.projector=None       no L_seg: model.refiner=None
+#   auxiliary block 8/9/10/11: model.backbone.out_indices="(7,11)" ... "(10,11)"    local crop 64/80/112: model.local_crop_size=64
+#   momentum 0/.1/.99: model.projector.momentum=0
+num_classes = 20
+channels = 768
+data_preprocessor = dict(
+    type='WSSSDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+)
+model = dict(
+    type='ToCo',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(type='TokenViT', arch='base', out_indices=(9, 11), freeze_pos_embed=True),
+    cam_head=dict(type='ClsCAMHead', num_classes=num_classes, in_channels=channels, in_index=1),
+    aux_cam_head=dict(type='ClsCAMHead', num_classes=num_classes, in_channels=channels, in_index=0),
+    projector=dict(type='EMAProjector', in_channels=channels, momentum=0.9),
+    loss_ptc=dict(type='PatchTokenContrastLoss', loss_weight=0.2),
+    loss_ctc=dict(type='ClassTokenContrastLoss', temperature=0.5, loss_weight=0.5),
+    refiner=dict(type='PAR'),
+    cam_scales=(1.0, 0.5, 1.5),
+    cam_thresholds=(0.25, 0.7),
+    num_local_crops=8,
+    local_crop_size=96,
+    seg_start=2000,
+    # LargeFOV: two 3x3 convolutions with dilation 5
+    decode_head=dict(
+        type='FCNHead',
+        in_channels=channels,
+        in_index=1,
+        channels=512,
+        num_convs=2,
+        kernel_size=3,
+        dilation=5,
+        concat_input=False,
+        dropout_ratio=0.0,
+        norm_cfg=None,
+        num_classes=num_classes + 1,
+        align_corners=False,
+        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1),
+    ),
+    test_cfg=dict(mode='whole', cam=True),
+)

@@ -1,0 +1,154 @@
+"""A plain vision transformer that hands out its tokens."""
+
+from typing import NamedTuple
+
+import torch
+from mmpretrain.models import VisionTransformer
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
+from mmpretrain.models.utils import resize_pos_embed
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
+
+
+class Tokens(NamedTuple):
+    """What one pass through the encoder gives.
+
+    Attributes:
+        maps: patch tokens of the blocks in ``out_indices``, each (B, D, h, w); the last block's after the final norm.
+        cls_token: class tokens after the final norm, (B, T, D) with T class tokens.
+        attention: softmax maps of every block, (B, heads, T + h * w, T + h * w); empty unless asked for.
+        attention_output: what every block's attention adds before drop path, (B, T + h * w, D); empty unless asked for.
+    """
+
+    maps: tuple[Tensor, ...]
+    cls_token: Tensor
+    attention: tuple[Tensor, ...] = ()
+    attention_output: tuple[Tensor, ...] = ()
+
+
+@MODELS.register_module()
+class TokenViT(VisionTransformer):
+    """mmpretrain's ``VisionTransformer`` as an mmseg backbone that can hand out tokens and attention.
+
+    ``forward`` returns feature maps, so every mmseg neck and decode head fits; :meth:`tokens` returns the class tokens
+    too. Inputs may have any size of at least one patch: the position embedding is resized to the token grid, rows and
+    columns that do not fill a patch are not seen (published ToCo does the same).
+
+    Args:
+        arch: a name of mmpretrain's zoo (``'deit-tiny'``, ``'deit-small'``, ``'base'`` ...) or a dict with ``embed_dims``,
+            ``num_layers``, ``num_heads`` and ``feedforward_channels``.
+        img_size: the size that the position embedding belongs to.
+        patch_size: side of a patch in pixels.
+        out_indices: blocks whose patch tokens are returned, counted from 0, negative from the end.
+        num_cls_tokens: number of class tokens T; a pretrained single one is copied T times.
+        freeze_pos_embed: keep the position embedding as loaded, as the published ToCo does.
+        interpolate_mode: resizing of the position embedding, ``'bicubic'`` (published code) or ``'bilinear'`` (paper).
+        init_cfg: ``dict(type='Pretrained', checkpoint=path_or_url)`` loads timm, DeiT, AugReg, DINOv2 or mmpretrain
+            weights and refuses a file that does not fit with the list of keys.
+        **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
+    """
+
+    def __init__(
+        self,
+        *,
+        arch: str | dict = 'base',
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        out_indices: tuple[int, ...] = (-1,),
+        num_cls_tokens: int = 1,
+        freeze_pos_embed: bool = False,
+        interpolate_mode: str = 'bicubic',
+        init_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        self.num_extra_tokens = num_cls_tokens
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            patch_size=patch_size,
+            out_indices=list(out_indices),
+            out_type='featmap',
+            interpolate_mode=interpolate_mode,
+            patch_cfg=dict(padding=0),
+            init_cfg=init_cfg,
+            **kwargs,
+        )
+        self.cls_token = nn.Parameter(torch.zeros(1, num_cls_tokens, self.embed_dims))
+        self.pos_embed.requires_grad_(not freeze_pos_embed)
+        self.patch_size = patch_size
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+        """Before loading: take timm names, copy the class token, resize the position embedding (mmpretrain's hook)."""
+        to_mmpretrain_names(state_dict, prefix)
+        token = state_dict.get(f'{prefix}cls_token')
+        if token is not None and token.shape[1] == 1 < self.num_extra_tokens:
+            state_dict[f'{prefix}cls_token'] = token.repeat(1, self.num_extra_tokens, 1)
+            position = state_dict[f'{prefix}pos_embed']
+            first = position[:, :1].expand(-1, self.num_extra_tokens, -1)
+            state_dict[f'{prefix}pos_embed'] = torch.cat((first, position[:, 1:]), dim=1)
+        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
+
+    def init_weights(self) -> None:
+        """Random initialisation, or the pretrained file of ``init_cfg``, whose misfits are errors."""
+        if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):
+            super().init_weights()
+            nn.init.trunc_normal_(self.cls_token, std=0.02)
+            return
+        load_vit_checkpoint(self, self.init_cfg['checkpoint'])
+        self._is_init = True
+
+    def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Images (B, 3, H, W) to tokens (B, T + h * w, D) with their position, and the grid (h, w)."""
+        if min(images.shape[-2:]) < self.patch_size:
+            height, width = images.shape[-2:]
+            raise ValueError(f'image of {height}x{width} px is smaller than one patch ({self.patch_size} px); enlarge it')
+        patches, grid = self.patch_embed(images)  # (B, h * w, D)
+        x = torch.cat((self.cls_token.expand(len(images), -1, -1), patches), dim=1)
+        position = resize_pos_embed(
+            self.pos_embed, self.patch_resolution, grid, mode=self.interpolate_mode, num_extra_tokens=self.num_extra_tokens
+        )
+        return self.pre_norm(self.drop_after_pos(x + position)), grid
+
+    def tokens(self, images: Tensor, *, attention: bool = False) -> Tokens:
+        """Run the encoder once.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+            attention: also return every block's attention map and attention output (O(n^2) memory).
+
+        Raises:
+            ValueError: an image side is smaller than one patch.
+        """
+        x, grid = self._embed(images)
+        maps, attentions, outputs = [], [], []
+        for index, layer in enumerate(self.layers):
+            if attention:
+                x, weights, output = _block_with_attention(layer, x)
+                attentions.append(weights)
+                outputs.append(output)
+            else:
+                x = layer(x)
+            if index == self.num_layers - 1 and self.final_norm:
+                x = self.ln1(x)
+            if index in self.out_indices:
+                maps.append(self._format_output(x, grid))  # (B, D, h, w)
+        return Tokens(tuple(maps), x[:, : self.num_extra_tokens], tuple(attentions), tuple(outputs))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of the blocks in ``out_indices``, each (B, D, h, w)."""
+        return self.tokens(images).maps
+
+
+def _block_with_attention(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One block, spelled out so that its softmax map (before dropout) and attention output can be kept."""
+    attn = layer.attn
+    batch, count, _ = x.shape
+    qkv = attn.qkv(layer.ln1(x)).reshape(batch, count, 3, attn.num_heads, attn.head_dims)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, count, head_dims)
+    weights = (q @ k.transpose(-2, -1) * attn.head_dims**-0.5).softmax(dim=-1)
+    mixed = nn.functional.dropout(weights, attn.attn_drop, attn.training) @ v
+    output = attn.gamma1(attn.proj_drop(attn.proj(mixed.transpose(1, 2).reshape(batch, count, -1))))
+    x = x + attn.out_drop(output)
+    return layer.ffn(layer.ln2(x), identity=x), weights, output

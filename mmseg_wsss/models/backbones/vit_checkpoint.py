@@ -1,0 +1,104 @@
+"""Everybody's ViT weights into :class:`TokenViT`: names, shapes, and what to say when a file does not fit."""
+
+import re
+
+import torch
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+# timm, DeiT, AugReg, DINO and DINOv2 share these names; the right-hand side is mmpretrain's VisionTransformer.
+_RULES = (
+    (r'^blocks\.', 'layers.'),
+    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
+    (r'^norm\.', 'ln1.'),
+    (r'^norm_pre\.', 'pre_norm.'),
+    (r'^(layers\.\d+)\.norm([12])\.', r'\1.ln\2.'),
+    (r'^(layers\.\d+)\.ls1\.gamma$', r'\1.attn.gamma1.weight'),
+    (r'^(layers\.\d+)\.ls2\.gamma$', r'\1.ffn.gamma2.weight'),
+    (r'^(layers\.\d+)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
+    (r'^(layers\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
+)
+# Parts of a classification or self-supervised checkpoint that a backbone has no use for.
+_UNUSED = re.compile(r'^(head|head_dist|fc_norm|pre_logits|mask_token|decoder|dino_head|ibot_head)(\.|$)')
+
+
+def to_mmpretrain_names(state_dict: dict[str, Tensor], prefix: str = '') -> None:
+    """Rename timm-style keys in place; keys that already have mmpretrain's names stay.
+
+    Args:
+        state_dict: the weights.
+        prefix: where the transformer sits in it, e.g. ``'backbone.'``; other keys are left alone.
+    """
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        name = key[len(prefix) :]
+        for pattern, replacement in _RULES:
+            name = re.sub(pattern, replacement, name)
+        if prefix + name != key:
+            state_dict[prefix + name] = state_dict.pop(key)
+
+
+def read_vit_state_dict(path: str) -> dict[str, Tensor]:
+    """Read a checkpoint (path or URL) and return the transformer's weights in float32 under mmpretrain's names.
+
+    Containers (``model``, ``state_dict``, ``teacher``) and prefixes (``module.``, ``backbone.``) are unwrapped; heads
+    are dropped.
+
+    Raises:
+        ValueError: the file holds anything but a dictionary of tensors.
+    """
+    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    for container in ('model', 'state_dict', 'teacher'):
+        if isinstance(checkpoint, dict) and isinstance(checkpoint.get(container), dict):
+            checkpoint = checkpoint[container]
+    if not isinstance(checkpoint, dict) or not all(isinstance(value, Tensor) for value in checkpoint.values()):
+        raise ValueError(f'{path}: not a state dict of tensors')
+    state = {re.sub(r'^(module\.)?(backbone\.|encoder\.)?', '', key): value.float() for key, value in checkpoint.items()}
+    to_mmpretrain_names(state)
+    return {key: value for key, value in state.items() if not _UNUSED.match(key)}
+
+
+def load_vit_checkpoint(model: nn.Module, path: str) -> None:
+    """Load a checkpoint into a :class:`TokenViT`; every difference is an error that names the keys and the reason.
+
+    Raises:
+        ValueError: keys are missing, left over or of another shape.
+    """
+    state = read_vit_state_dict(path)
+    own = model.state_dict()
+    # The hook that runs before loading resizes these two; everything else has to fit as it is.
+    flexible = ('pos_embed', 'cls_token')
+    missing = sorted(own.keys() - state.keys())
+    extra = sorted(state.keys() - own.keys())
+    wrong = [
+        f'{key}: file {tuple(state[key].shape)}, model {tuple(own[key].shape)}'
+        for key in sorted(own.keys() & state.keys())
+        if key not in flexible and state[key].shape != own[key].shape
+    ]
+    if 'pos_embed' in state and not _is_square(state['pos_embed'].shape[1] - 1):
+        wrong.append(f'pos_embed: {state["pos_embed"].shape[1]} positions are not one class token and a square grid')
+    if missing or extra or wrong:
+        raise ValueError(_report(path, missing, extra, wrong))
+    with torch.no_grad():
+        model.load_state_dict(state)
+    print_log(f'{path}: loaded {len(own)} tensors into {type(model).__name__}', 'current')
+
+
+def _is_square(count: int) -> bool:
+    return round(count**0.5) ** 2 == count
+
+
+def _report(path: str, missing: list[str], extra: list[str], wrong: list[str]) -> str:
+    """The message of a misfit: what, how many, and what usually mends it."""
+    lines = [f'{path} does not fit this TokenViT:']
+    for title, keys in (('of another shape', wrong), ('missing in the file', missing), ('unknown to the model', extra)):
+        if keys:
+            rest = f' ... and {len(keys) - 8} more' if len(keys) > 8 else ''
+            lines.append(f'  {len(keys)} {title}: ' + '; '.join(keys[:8]) + rest)
+    if any('gamma' in key for key in extra):
+        lines.append('  The file has LayerScale: set layer_scale_init_value=1e-5 in the backbone.')
+    if any('dist_token' in key for key in extra):
+        lines.append('  The file is a distilled DeiT: use the plain one (its second token has no place here).')
+    if any('patch_embed' in row for row in wrong):
+        lines.append('  Another patch size or width: set arch and patch_size to those of the file.')
+    return '\n'.join(lines)

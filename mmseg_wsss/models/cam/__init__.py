@@ -1,0 +1,19 @@
+"""Pure functions on class activation maps; they know no registry."""
+
+from .activation import conv_cam, multi_scale_cam, normalize_cam
+from .local_crops import cam_to_roi, cut_crops, is_positive, sample_corners
+from .pseudo_label import cam_to_label, pair_relation, refined_label, valid_mask
+
+__all__ = [
+    'cam_to_label',
+    'cam_to_roi',
+    'conv_cam',
+    'cut_crops',
+    'is_positive',
+    'multi_scale_cam',
+    'normalize_cam',
+    'pair_relation',
+    'refined_label',
+    'sample_corners',
+    'valid_mask',
+]

@@ -1,0 +1,43 @@
+"""Several views of one image through mmseg's preprocessor."""
+
+from typing import Any
+
+import torch
+from mmseg.models import SegDataPreProcessor
+from mmseg.registry import MODELS
+from torch import Tensor
+
+
+@MODELS.register_module()
+class WSSSDataPreProcessor(SegDataPreProcessor):
+    """mmseg's ``SegDataPreProcessor`` for inputs that may be a dict of views.
+
+    The difference: where ``inputs`` is a dict, its ``img`` and the data samples go through mmseg's preprocessor and every
+    other view through the same channel order and normalisation; each becomes one tensor (B, 3, H, W).
+
+    Args:
+        mean, std: per channel, RGB when ``bgr_to_rgb``; they belong to the pretrained weights.
+        **kwargs: further arguments of ``SegDataPreProcessor``.
+    """
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        """Normalise and stack; see the class."""
+        inputs = data['inputs']
+        if not isinstance(inputs, dict):
+            return super().forward(data, training)
+        out = super().forward(dict(data, inputs=inputs['img']), training)
+        views = {name: self._stack(view) for name, view in inputs.items() if name != 'img'}
+        return dict(out, inputs=dict(img=out['inputs'], **views))
+
+    def _stack(self, view: list[Tensor]) -> Tensor:
+        images = torch.stack([image.to(self.device, non_blocking=True) for image in view])
+        if self.channel_conversion:
+            images = images[:, [2, 1, 0]]
+        images = images.float()
+        return (images - self.mean) / self.std if self._enable_normalize else images
+
+    def to_unit(self, images: Tensor) -> Tensor:
+        """Undo the normalisation: (B, 3, H, W) in [0, 1], in the channel order of ``mean`` (RGB)."""
+        if self._enable_normalize:
+            images = images * self.std + self.mean
+        return (images / 255).clamp(0, 1)

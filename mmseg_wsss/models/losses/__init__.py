@@ -1,0 +1,16 @@
+"""Losses: a pure function first, a registered module around it."""
+
+from .balanced_cross_entropy import BalancedCrossEntropyLoss, balanced_cross_entropy
+from .class_token_contrast import ClassTokenContrastLoss, class_token_contrast
+from .multi_label import MultiLabelSoftMarginLoss
+from .patch_token_contrast import PatchTokenContrastLoss, patch_token_contrast
+
+__all__ = [
+    'BalancedCrossEntropyLoss',
+    'ClassTokenContrastLoss',
+    'MultiLabelSoftMarginLoss',
+    'PatchTokenContrastLoss',
+    'balanced_cross_entropy',
+    'class_token_contrast',
+    'patch_token_contrast',
+]

@@ -1,0 +1,5 @@
+"""Projection heads."""
+
+from .ema_projector import EMAProjector, ProjectionHead
+
+__all__ = ["EMAProjector", "ProjectionHead"]

@@ -1,0 +1,222 @@
+"""ToCo: token contrast for weakly-supervised segmentation (Ru et al., CVPR 2023)."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from ...structures import image_scores
+from ..backbones import Tokens
+from ..cam import (
+    cam_to_label,
+    cam_to_roi,
+    cut_crops,
+    is_positive,
+    multi_scale_cam,
+    pair_relation,
+    refined_label,
+    sample_corners,
+    valid_mask,
+)
+
+
+@MODELS.register_module()
+class ToCo(EncoderDecoder):
+    """Single-stage segmentation from image-level labels (ToCo Figure 3, Eq. 5).
+
+    A mmseg ``EncoderDecoder``: necks, decode heads, auxiliary heads, inference and test-time augmentation are mmseg's own. The
+    training inputs are ``dict(img=..., global_view=..., local_view=...)`` (see ``MultiView``), the labels image-level ones.
+    Every part that is ``None`` is left out of the loss, which gives the rows of Table 4.
+
+    Args:
+        backbone: a backbone with ``tokens`` (``TokenViT``) whose ``out_indices`` hold the auxiliary and the last block.
+        decode_head: any mmseg decode head with C + 1 classes; trained on the refined pseudo-labels.
+        cam_head: classifier on the final tokens.
+        aux_cam_head: classifier on the tokens of an intermediate block.
+        loss_ptc: patch token contrast; needs ``aux_cam_head``.
+        loss_ctc: class token contrast; needs ``aux_cam_head`` and ``projector``.
+        projector: projection head with its EMA twin.
+        refiner: refinement of the pseudo-labels; ``None`` turns the segmentation loss off.
+        cam_scales: scales of the multi-scale CAM.
+        cam_thresholds: (beta_l, beta_h), background at or below the first, foreground above the second.
+        num_local_crops, local_crop_size: local views per image and their side in pixels.
+        seg_start: first iteration whose segmentation loss counts (published: 2000 on VOC).
+        test_cfg: mmseg's, and ``cam=True`` to return ``cam`` and ``cam_aux`` beside the segmentation.
+        **kwargs: further arguments of ``EncoderDecoder``.
+
+    Raises:
+        ValueError: a loss is configured whose parts are missing, or the thresholds are not 0 <= low < high <= 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict,
+        decode_head: dict,
+        cam_head: dict,
+        aux_cam_head: dict | None = None,
+        loss_ptc: dict | None = None,
+        loss_ctc: dict | None = None,
+        projector: dict | None = None,
+        refiner: dict | None = None,
+        cam_scales: Sequence[float] = (1.0, 0.5, 1.5),
+        cam_thresholds: tuple[float, float] = (0.25, 0.7),
+        num_local_crops: int = 8,
+        local_crop_size: int = 96,
+        seg_start: int = 2000,
+        **kwargs,
+    ) -> None:
+        super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
+        self.low, self.high = cam_thresholds
+        if not 0 <= self.low < self.high <= 1:
+            raise ValueError(f'cam_thresholds must be 0 <= low < high <= 1, got {cam_thresholds}')
+        if loss_ptc and not aux_cam_head:
+            raise ValueError('loss_ptc needs aux_cam_head: its token labels come from the auxiliary CAM')
+        if loss_ctc and not (aux_cam_head and projector):
+            raise ValueError('loss_ctc needs aux_cam_head (where to crop) and projector (what to compare)')
+        self.cam_head = MODELS.build(cam_head)
+        if self.cam_head.num_classes + 1 != self.num_classes:
+            raise ValueError(
+                f'decode_head.num_classes is {self.num_classes}; cam_head.num_classes is {self.cam_head.num_classes}, '
+                'so it must be one more (background)'
+            )
+        self.aux_cam_head = MODELS.build(aux_cam_head) if aux_cam_head else None
+        self.loss_ptc = MODELS.build(loss_ptc) if loss_ptc else None
+        self.loss_ctc = MODELS.build(loss_ctc) if loss_ctc else None
+        self.projector = MODELS.build(projector) if loss_ctc else None
+        self.refiner = MODELS.build(refiner) if refiner else None
+        self.cam_scales = tuple(cam_scales)
+        self.num_local_crops = num_local_crops
+        self.local_crop_size = local_crop_size
+        self.seg_start = seg_start
+        self.iteration = 0
+
+    def get_extra_state(self) -> dict:
+        """The iteration counter is saved with the weights: the segmentation loss starts by it."""
+        return dict(iteration=self.iteration)
+
+    def set_extra_state(self, state: dict) -> None:
+        """Restore the iteration counter."""
+        self.iteration = int(state['iteration'])
+
+    def loss(self, inputs: dict[str, Tensor] | Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+        """All terms of the training objective.
+
+        Args:
+            inputs: ``img`` (B, 3, H, W); ``global_view`` and ``local_view`` of the same shape where ``loss_ctc`` is on. A plain
+                tensor stands for ``img``.
+            data_samples: with image-level labels and ``valid_box``.
+        """
+        views = inputs if isinstance(inputs, dict) else dict(img=inputs)
+        images, label = views['img'], image_scores(data_samples)
+        tokens = self.backbone.tokens(images)
+        losses = dict(loss_cls=self.cam_head.loss(tokens.maps, label))
+        if self.aux_cam_head is not None:
+            losses['loss_cls_aux'] = self.aux_cam_head.loss(tokens.maps, label)
+
+        seg_counts = self.refiner is not None and self.iteration >= self.seg_start
+        if seg_counts or self.loss_ptc or self.loss_ctc:
+            cam, cam_aux = self._training_cams(images, tokens, label)
+            valid = self._valid_mask(images, data_samples)
+        if self.loss_ptc:
+            losses['loss_ptc'] = self._patch_contrast(tokens, cam_aux, valid)
+        if self.loss_ctc:
+            losses['loss_ctc'] = self._class_contrast(views, tokens, cam_aux)
+        if seg_counts:
+            pseudo = self._with_pseudo_label(data_samples, images, cam, label, valid)
+            feats = self.neck(tokens.maps) if self.with_neck else tokens.maps
+            losses.update(self._decode_head_forward_train(feats, pseudo))
+            if self.with_auxiliary_head:
+                losses.update(self._auxiliary_head_forward_train(feats, pseudo))
+        self.iteration += 1
+        return losses
+
+    def _raw_cams(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Final and (where there is one) auxiliary raw CAM, each (B, C, h, w)."""
+        heads = [self.cam_head] if self.aux_cam_head is None else [self.cam_head, self.aux_cam_head]
+        return tuple(head.cam(maps) for head in heads)
+
+    def _training_cams(self, images: Tensor, tokens: Tokens, label: Tensor) -> tuple[Tensor, Tensor | None]:
+        """CAMs (B, C, H, W) of the classes present; the pass at scale 1 is the main forward's."""
+        cams = multi_scale_cam(
+            lambda x: self._raw_cams(self.backbone(x)),
+            images,
+            scales=self.cam_scales,
+            at_scale_one=self._raw_cams(tokens.maps),
+        )
+        present = [cam * label[:, :, None, None] for cam in cams]
+        return present[0], present[1] if len(present) > 1 else None
+
+    def _valid_mask(self, images: Tensor, data_samples: Sequence[SegDataSample]) -> Tensor:
+        size = images.shape[-2:]
+        boxes = [sample.metainfo.get('valid_box', (0, size[0], 0, size[1])) for sample in data_samples]
+        return valid_mask(boxes, size, images.device)
+
+    def _patch_contrast(self, tokens: Tokens, cam_aux: Tensor, valid: Tensor) -> Tensor:
+        """PTC: relations of tokens by the auxiliary CAM supervise the final tokens (Eq. 3)."""
+        grid = tokens.maps[-1].shape[-2:]
+        token_cam = resize(cam_aux, size=grid, mode='bilinear', align_corners=False)
+        # a token counts where its centre shows the image
+        token_valid = resize(valid[:, None].float(), size=grid, mode='nearest')[:, 0] > 0
+        token_label = cam_to_label(token_cam, low=self.low, high=self.high, valid=token_valid)
+        return self.loss_ptc(tokens.maps[-1], *pair_relation(token_label))
+
+    def _class_contrast(self, views: dict[str, Tensor], tokens: Tokens, cam_aux: Tensor) -> Tensor:
+        """CTC: class tokens of local crops against those of two global views (Eq. 4)."""
+        self.projector.update()
+        roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
+        size, num = self.local_crop_size, self.num_local_crops
+        corners = sample_corners(roi, num=num, size=size)
+        crops = cut_crops(views['local_view'], corners, size)  # (B, num, 3, size, size)
+        shows_object = is_positive(cut_crops(roi, corners, size))  # (B, num)
+
+        first = tokens.cls_token[:, 0]  # (B, D): the main crop is the first global view
+        second = self.backbone.tokens(views['global_view']).cls_token[:, 0]
+        local = self.backbone.tokens(crops.flatten(0, 1)).cls_token[:, 0].unflatten(0, (-1, num))  # (B, num, D)
+        global_tokens = torch.stack((first, second), dim=1)  # (B, 2, D)
+        student = self.projector(torch.cat((global_tokens, local), dim=1))
+        teacher = self.projector.project_global(global_tokens)
+        always = shows_object.new_ones(len(shows_object), 2)
+        return self.loss_ctc(student, teacher, torch.cat((always, shows_object), dim=1))
+
+    def _with_pseudo_label(
+        self, data_samples: Sequence[SegDataSample], images: Tensor, cam: Tensor, label: Tensor, valid: Tensor
+    ) -> list[SegDataSample]:
+        """Copies of the samples that carry the refined pseudo-label as ``gt_sem_seg``."""
+        unit = self.data_preprocessor.to_unit(images)
+        pseudo = refined_label(cam, unit, label, self.refiner, low=self.low, high=self.high, valid=valid)
+        return [
+            SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=one[None]))
+            for sample, one in zip(data_samples, pseudo, strict=True)
+        ]
+
+    @torch.no_grad()
+    def cams(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Multi-scale CAMs (B, C, H, W) in [0, 1) of normalised images: the final one and, where there is one, the auxiliary.
+
+        Not multiplied by image-level labels.
+        """
+        return multi_scale_cam(lambda x: self._raw_cams(self.backbone(x)), images, scales=self.cam_scales)
+
+    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
+        """mmseg's prediction; with ``test_cfg.cam`` also the CAMs at the original image size.
+
+        Returns:
+            samples with ``pred_sem_seg``, ``seg_logits`` and, when asked for, ``cam`` and ``cam_aux``: PixelData whose ``data``
+            is (C, H, W) in [0, 1), multiplied by the image-level labels where the sample has them.
+        """
+        samples = super().predict(inputs, data_samples)
+        if not self.test_cfg.get('cam', False):
+            return samples
+        for name, cams in zip(('cam', 'cam_aux'), self.cams(inputs), strict=False):
+            for sample, cam in zip(samples, cams, strict=True):
+                full = resize(cam[None], size=sample.metainfo.get('ori_shape', cam.shape[-2:]), mode='bilinear')[0]
+                if 'gt_score' in sample:
+                    full = full * sample.gt_score[:, None, None]
+                sample.set_data({name: PixelData(data=full)})
+        return samples
