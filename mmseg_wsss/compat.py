@@ -1,21 +1,83 @@
 """The one room for gaps between the versions of the libraries below us.
 
-Every patch looks first whether it is needed, so that a complete installation (full mmcv, CUDA torchvision) is left alone.
+Every patch looks first whether it is needed, so that a complete installation (full mmcv, CUDA torchvision) is left
+alone.
 """
 
 import importlib
 import importlib.util
 import sys
 import types
+import warnings
+from importlib import metadata
 from importlib.machinery import ModuleSpec
 
 import numpy as np
 import torch
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+# Module -> the distributions that bring it (upstream first, then the maintained forks) and the versions that can work.
+_NEEDED = {
+    'mmengine': (('mmengine', 'onedl-mmengine'), '>=0.10.0,<1.0.0'),
+    'mmcv': (('mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmcv-full'), '>=2.0.0,<2.2.0'),
+    'mmseg': (('mmsegmentation', 'onedl-mmsegmentation'), '>=1.2.0,<2.0.0'),
+    'mmpretrain': (('mmpretrain', 'onedl-mmpretrain'), '>=1.2.0,<2.0.0'),
+}
+# The fork of mmsegmentation accepts the newer mmcv of its own family.
+_FORK_NEEDED = {'mmcv': '>=2.0.0'}
 
 _OP_HINT = (
     'mmcv op {name!r} needs the compiled mmcv, but mmcv-lite is installed. Install mmcv>=2.0.0rc4,<2.2.0 instead '
     '(https://mmcv.readthedocs.io/en/latest/get_started/installation.html) or choose a part that needs no compiled op.'
 )
+
+
+def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
+    """Versions of those distributions that are installed."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _version_problems(module: str, *, fork: bool) -> list[str]:
+    """What is wrong with the installation of one module, each with the command that mends it."""
+    distributions, wanted = _NEEDED[module]
+    wanted = _FORK_NEEDED.get(module, wanted) if fork else wanted
+    found = _installed(distributions)
+    if not found:
+        if importlib.util.find_spec(module) is not None:  # a source tree on the path: no version to judge
+            return []
+        return [f"{module} is missing; mend it with: pip install '{distributions[0]}{wanted}'"]
+    if len(found) > 1:
+        warnings.warn(
+            f'{" and ".join(found)} are installed together and overwrite each other: uninstall them, install one',
+            stacklevel=4,
+        )
+    problems = []
+    for name, version in found.items():
+        if not SpecifierSet(wanted).contains(version, prereleases=True):
+            remedy = f"pip install '{name}{wanted}'"
+            if name == 'mmcv-full':  # the name of mmcv 1.x, of which there is no 2.x
+                remedy = f"pip uninstall -y mmcv-full && pip install 'mmcv{wanted}'"
+            problems.append(f'{name} {version} cannot work, {wanted} is needed; mend it with: {remedy}')
+    return problems
+
+
+def check_versions() -> None:
+    """Refuse libraries that cannot work, before they fail somewhere inside.
+
+    Raises:
+        ImportError: a library is missing or of a wrong version; all are named, with the commands that mend it.
+    """
+    fork = 'onedl-mmsegmentation' in _installed(_NEEDED['mmseg'][0])
+    problems = [problem for module in _NEEDED for problem in _version_problems(module, fork=fork)]
+    if problems:
+        raise ImportError('mmseg_wsss cannot be used with this installation:\n  ' + '\n  '.join(problems))
 
 
 class _MissingOps(types.ModuleType):
@@ -41,7 +103,7 @@ def patch_mmcv_ops() -> None:
 
 
 def patch_torchvision_ops() -> None:
-    """Let a torchvision built for CUDA be imported beside a CPU-only torch, whose operator table lacks its two NMS ops."""
+    """Let a torchvision built for CUDA be imported beside a CPU-only torch, which lacks its two NMS operators."""
     try:
         importlib.import_module('torchvision')
     except RuntimeError as error:
@@ -66,11 +128,13 @@ def _history_method(owner: type, name: str):
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Allow-list the few harmless classes of an mmengine checkpoint, so that ``torch.load(weights_only=True)`` reads it.
+    """Allow-list the few harmless classes of an mmengine checkpoint for ``torch.load(weights_only=True)``.
 
-    mmengine pickles its log buffers with references to their methods, that is with ``getattr``; the real one would open
+    Only torch 2.6 and later load that way unless told otherwise. mmengine pickles its log buffers with references to their methods, that is with ``getattr``; the real one would open
     every door, so a version that knows only those methods stands in for it.
     """
+    if Version(torch.__version__) < Version('2.6'):
+        return
     from mmengine.logging.history_buffer import HistoryBuffer
 
     core = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
@@ -91,6 +155,7 @@ def allow_mmengine_checkpoints() -> None:
 
 def apply() -> None:
     """Apply every patch that this environment needs; calling it again changes nothing."""
+    check_versions()
     patch_mmcv_ops()
     patch_torchvision_ops()
     allow_mmengine_checkpoints()

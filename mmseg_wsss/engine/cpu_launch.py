@@ -1,0 +1,52 @@
+"""Several processes on machines without CUDA, which mmengine's Runner does not start by itself."""
+
+import os
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config, ConfigDict
+
+
+def prepare_cpu_launch(cfg: Config) -> None:
+    """Make ``cfg`` run under ``torchrun`` on CPUs; a no-op with CUDA or without a launcher.
+
+    mmengine binds each process to a CUDA device and wraps the model for it. Here the gloo process group is opened
+    before the Runner looks for one, and the wrapper gets no device. Buffers are not broadcast: every process computes
+    the same ones. ``SyncBN`` exists for CUDA only and becomes ``BN``, whose statistics are those of one process.
+
+    Args:
+        cfg: the config of a Runner with ``launcher`` set; changed in place.
+
+    Raises:
+        ValueError: ``launcher`` is neither ``none`` nor ``pytorch``.
+        RuntimeError: the variables that ``torchrun`` sets are absent.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    if launcher != 'pytorch':
+        raise ValueError(f"launcher {launcher!r} needs CUDA, and there is none: use 'pytorch' (tools/dist_train.sh)")
+    missing = [name for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]
+    if missing:
+        raise RuntimeError(f'{", ".join(missing)} not set: start this with tools/dist_train.sh or torchrun')
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'device_ids': None,
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+    }
+    _revert_sync_bn(cfg.model)
+
+
+def _revert_sync_bn(node: object) -> None:
+    """Replace ``type='SyncBN'`` by ``'BN'`` everywhere below ``node``."""
+    if isinstance(node, (dict, ConfigDict)):
+        if node.get('type') == 'SyncBN':
+            node['type'] = 'BN'
+        for value in node.values():
+            _revert_sync_bn(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _revert_sync_bn(value)

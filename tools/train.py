@@ -1,0 +1,64 @@
+"""Train a config with mmengine's Runner: ``python tools/train.py configs/toco/....py``."""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from mmseg_wsss.engine import prepare_cpu_launch
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='latest',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint, or from the latest in the work dir; draws and losses as without interruption',
+    )
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on CPU and GPU')
+    parser.add_argument('--seed', type=int, help="seed of every draw (default: the config's, else 0)")
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
+    return parser.parse_args(argv)
+
+
+def build_cfg(args: argparse.Namespace) -> Config:
+    """The config with the command line's values in it.
+
+    Raises:
+        ValueError: ``--amp`` with an optimizer wrapper that it does not know how to replace.
+    """
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    if args.seed is not None or cfg.get('randomness', {}).get('seed') is None:
+        cfg.setdefault('randomness', {})
+        cfg.randomness.seed = args.seed or 0
+    if args.amp:
+        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if wrapper not in ('OptimWrapper', 'BF16OptimWrapper'):
+            raise ValueError(f"--amp replaces optim_wrapper.type 'OptimWrapper', but {args.config} has {wrapper!r}")
+        cfg.optim_wrapper.type = 'BF16OptimWrapper'
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'latest' else args.resume
+    return cfg
+
+
+def main() -> None:
+    """Train."""
+    cfg = build_cfg(parse_args())
+    prepare_cpu_launch(cfg)
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
