@@ -1,0 +1,369 @@
+"""The same tiny data set in every format gives the same labels; every mistake is named with its place."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from mmseg.registry import TASK_UTILS
+from PIL import Image
+
+from mmseg_wsss.datasets.image_labels import (
+    VOCXML,
+    ClassFolders,
+    COCOAnnotations,
+    ImageLabelError,
+    LabelArrays,
+    MaskFolder,
+    TagFile,
+)
+from mmseg_wsss.datasets.image_labels.names import image_name, list_files
+
+CLASSES = ('cat', 'dog', 'traffic light')
+TAGS = {'a': ['dog', 'cat'], 'b': ['traffic light'], 'sub/c': []}
+LABELS = {'a': [0, 1], 'b': [2], 'sub/c': []}
+
+
+def _json(root):
+    (root / 'tags.json').write_text(json.dumps({f'{name}.jpg': tags for name, tags in TAGS.items()}))
+    return TagFile(path=root / 'tags.json')
+
+
+def _csv(root):
+    # With the byte-order mark, line ends and back slashes of Windows.
+    (root / 'tags.csv').write_bytes(
+        b'\xef\xbb\xbffile,tags\r\na,dog;cat\r\n\r\n"b.JPG",traffic light\r\nsub\\c.jpg,\r\n'
+    )
+    return TagFile(path=root / 'tags.csv')
+
+
+def _folders(root):
+    for place in ('cat/a', 'dog/a', 'traffic light/b', 'background/sub/c'):
+        path = root / 'folders' / f'{place}.jpg'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.stem.encode())
+    return ClassFolders(root=root / 'folders')
+
+
+def _xml(root, head=''):
+    for name, tags in TAGS.items():
+        path = root / 'xml' / f'{name}.xml'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        objects = ''.join(f'<object><name>{t}</name><part><name>head</name></part></object>\n' for t in tags * 2)
+        path.write_text(f'{head}<annotation>\n<filename>stale.jpg</filename>\n{objects}</annotation>')
+    return VOCXML(root=root / 'xml')
+
+
+def _masks(root):
+    for name, ids in {'a': [0, 2, 1, 255], 'b': [3, 3, 255, 255], 'sub/c': [0, 0, 0, 255]}.items():
+        path = root / 'masks' / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mask = Image.fromarray(np.array(ids, np.uint8).reshape(2, 2))
+        mask.putpalette(list(range(256)) * 3)
+        mask.save(path)
+    return MaskFolder(root=root / 'masks')
+
+
+def _coco_content():
+    categories = [{'id': 90, 'name': 'traffic light'}, {'id': 18, 'name': 'dog'}, {'id': 17, 'name': 'cat'}]
+    ids = {category['name']: category['id'] for category in categories}
+    images = [{'id': 7 + i, 'file_name': f'{name}.jpg'} for i, name in enumerate(TAGS)]
+    pairs = [(7 + i, ids[tag]) for i, tags in enumerate(TAGS.values()) for tag in tags * 2]
+    annotations = [{'image_id': image, 'category_id': category, 'iscrowd': 1} for image, category in pairs]
+    return {'images': images, 'annotations': annotations, 'categories': categories}
+
+
+def _coco(root):
+    (root / 'coco.json').write_text(json.dumps(_coco_content()))
+    return COCOAnnotations(path=root / 'coco.json')
+
+
+def _npz(root):
+    columns = ['dog', 'traffic light', 'cat']  # not in the order of CLASSES
+    labels = [[column in tags for column in columns] for tags in TAGS.values()]
+    np.savez(root / 'labels.npz', names=list(TAGS), labels=np.array(labels, np.uint8), classes=columns)
+    return LabelArrays(path=root / 'labels.npz')
+
+
+@pytest.mark.parametrize('make', [_json, _csv, _folders, _xml, _masks, _coco, _npz])
+def test_every_format_tells_the_same(make, tmp_path):
+    assert make(tmp_path).load(CLASSES) == LABELS
+
+
+def test_sources_are_registered(tmp_path):
+    path = _json(tmp_path).path
+    assert TASK_UTILS.build({'type': 'TagFile', 'path': str(path)}).load(CLASSES) == LABELS
+
+
+@pytest.mark.parametrize('make', [_json, _csv, _folders, _xml, _coco, _npz])
+def test_ignored_tags_are_dropped_and_others_are_not(make, tmp_path):
+    source = make(tmp_path)
+    with pytest.raises(ImageLabelError, match=r"ignore_tags=\['traffic light'\]"):
+        source.load(['cat', 'dog'])
+    source.ignore_tags = frozenset({'traffic light'})
+    labels = source.load(['cat', 'dog'])
+    labels.pop('b', None)  # a left-out class folder does not list its images
+    assert labels == {'a': [0, 1], 'sub/c': []}
+
+
+def _error(source, classes=CLASSES):
+    with pytest.raises(ImageLabelError) as caught:
+        source.load(classes)
+    return str(caught.value)
+
+
+def test_tag_json_reports_all_at_once_with_lines(tmp_path):
+    path = tmp_path / 'tags.json'
+    path.write_text(
+        '{\n "a": ["catt"],\n "b": ["cat dog"], "\\u0061": ["dog"],\n "../x": ["dog"],\n "c": "dog",\n'
+        ' "d": ["background"],\n\n "/e.jpg": [],\n "a.jpg": ["bus"]}'
+    )
+    assert _error(TagFile(path=path)).splitlines() == [
+        '9 problems with the image-level labels',
+        'tag that no class bears (4):',
+        f"  {path}:2: 'a' has the tag 'catt' (did you mean 'cat'?)",
+        f"  {path}:3: 'b' has the tag 'cat dog' (separate the tags: 'cat;dog' in CSV, a list in JSON)",
+        f"  {path}:6: 'd' has the tag 'background' (background is no tag: leave the tags empty)",
+        f"  {path}:9: 'a.jpg' has the tag 'bus'",
+        "  -> mend 'background' (background is no tag: leave the tags empty), 'cat dog' (separate the tags: 'cat;dog' "
+        "in CSV, a list in JSON), 'catt' (did you mean 'cat'?); "
+        "add to classes, or drop on purpose: ignore_tags=['bus']",
+        'given twice (2):',
+        f"  {path}:3: 'a' is labelled already in {path}:2",
+        f"  {path}:9: 'a.jpg' is labelled already in {path}:2",
+        'path that leaves the data set (2):',
+        f"  {path}:4: '../x' leaves the image folder: names are relative paths inside it",
+        f"  {path}:8: '/e.jpg' leaves the image folder: names are relative paths inside it",
+        'cannot be read (1):',
+        f"  {path}:5: the tags of 'c' should be a list of strings, not 'dog'",
+    ]
+
+
+def test_tag_csv_reports_all_at_once_with_lines(tmp_path):
+    path = tmp_path / 'tags.csv'
+    path.write_text('file,tags\na,"cat\n"\nb,cat,dog\n\na.png,dgo\nC:\\x,cat\n')
+    assert _error(TagFile(path=path)).splitlines() == [
+        '4 problems with the image-level labels',
+        'cannot be read (1):',
+        f'  {path}:4: 3 fields, should be 2: file,tag;tag;tag',
+        'tag that no class bears (1):',
+        f"  {path}:6: 'a.png' has the tag 'dgo' (did you mean 'dog'?)",
+        "  -> mend 'dgo' (did you mean 'dog'?)",
+        'given twice (1):',
+        f"  {path}:6: 'a.png' is labelled already in {path}:2",
+        'path that leaves the data set (1):',
+        f"  {path}:7: 'C:\\\\x' leaves the image folder: names are relative paths inside it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('t.json', b'{\n"a": ["cat"]\n"b": []}', r"t\.json:3: not JSON: Expecting ',' delimiter \(column 1\)"),
+        ('t.json', b'[]', r't\.json:1: should be \{file: \[tags\]\}, not a list'),
+        ('t.json', b'{"a":\n"\xe9"}', r't\.json:2: not UTF-8'),
+        ('t.csv', b'', r't\.csv:1: the file is empty'),
+        ('t.csv', b'a.jpg,cat\n', r"t\.csv:1: the header should be file,tags and is 'a.jpg,cat'"),
+        ('t.csv', b'file,tags\na,"cat', r't\.csv:2: unexpected end of data'),
+        ('missing.csv', None, r'missing\.csv: No such file'),
+    ],
+)
+def test_tag_file_that_cannot_be_read(name, content, message, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageLabelError, match=message):
+        TagFile(path=tmp_path / name).load(CLASSES)
+
+
+def test_tag_file_needs_a_known_extension():
+    with pytest.raises(ValueError, match=r'labels\.pkl: a tag file is a \.json or a \.csv'):
+        TagFile(path='labels.pkl')
+
+
+def test_empty_and_nested_json(tmp_path):
+    path = tmp_path / 'tags.json'
+    path.write_text('{ }')
+    assert TagFile(path=path).load(CLASSES) == {}
+    path.write_text('{"a": {"x": ["cat"], "y": "}"},\n"b": ["bus"]}')
+    text = _error(TagFile(path=path))
+    assert f"{path}:1: the tags of 'a' should be a list of strings" in text
+    assert f"{path}:2: 'b' has the tag 'bus'" in text
+
+
+def test_many_problems_are_cut_and_survive_pickle(tmp_path):
+    path = tmp_path / 'tags.json'
+    path.write_text(json.dumps({str(i): ['bus'] for i in range(33)}))
+    with pytest.raises(ImageLabelError) as caught:
+        TagFile(path=path).load(CLASSES)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2 + 20 + 1 + 1
+    assert lines[-2] == '  ... and 13 more'
+    copied = pickle.loads(pickle.dumps(caught.value))  # as a data loader's worker hands it over
+    assert str(copied) == str(caught.value)
+    assert len(copied.problems['tag that no class bears']) == 33
+
+
+def test_class_folders_refuse_two_images_of_one_name(tmp_path):
+    source = _folders(tmp_path)
+    (source.root / 'dog' / 'a.jpg').write_bytes(b'another')
+    text = _error(source)
+    assert f'{source.root}/dog/a.jpg: not the image {source.root}/cat/a.jpg, though named the same' in text
+
+
+def test_class_folders_name_images_below_their_class(tmp_path):
+    source = _folders(tmp_path)
+    assert source.name_of('cat/sub/a.jpg') == 'sub/a'
+    assert source.name_of('other/a.jpg') == 'other/a'
+    assert source.name_of('a.jpg') == 'a'
+    (source.root / 'dgo').mkdir()
+    (source.root / 'dgo' / 'd.jpg').touch()
+    assert f"{source.root}/dgo/d.jpg: 'd' has the tag 'dgo' (did you mean 'dog'?)" in _error(source)
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (ClassFolders, 'nowhere: no such folder'),
+        (VOCXML, r'nowhere: no \.xml file in it'),
+        (MaskFolder, r'nowhere: no \.png mask in it'),
+    ],
+)
+def test_folders_that_are_not_there(make, message, tmp_path):
+    with pytest.raises(ImageLabelError, match=message):
+        make(root=tmp_path / 'nowhere').load(CLASSES)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+def test_xml_with_a_doctype_is_refused(encoding, tmp_path):
+    source = _xml(tmp_path)
+    bomb = '<!DOCTYPE annotation [<!ENTITY x "cat">]>\n<annotation><object><name>&x;</name></object></annotation>'
+    (source.root / 'a.xml').write_bytes(bomb.encode(encoding))
+    text = _error(source)
+    assert f'{source.root}/a.xml:1: has a DOCTYPE' in text
+    assert text.startswith('1 problem ')
+
+
+def test_xml_problems_name_file_and_line(tmp_path):
+    source = _xml(tmp_path)
+    (source.root / 'a.xml').write_text('<annotation>\n<object>\n<name> bus </name></object></annotation>')
+    (source.root / 'b.xml').write_text('<annotation>\n<object></annotation>')
+    (source.root / 'sub' / 'c.xml').write_text('<html/>')
+    text = _error(source)
+    assert f"{source.root}/a.xml:3: 'a' has the tag 'bus'" in text
+    assert f'{source.root}/b.xml:2: mismatched tag' in text
+    assert f'{source.root}/sub/c.xml:1: not a VOC annotation' in text
+
+
+def test_masks_that_are_wrong_are_named(tmp_path):
+    source = _masks(tmp_path)
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(source.root / 'rgb.png')
+    Image.fromarray(np.full((2, 2), 7, np.uint8)).save(source.root / 'seven.png')
+    data = (source.root / 'a.png').read_bytes()
+    (source.root / 'cut.png').write_bytes(data[: len(data) // 2])
+    text = _error(source)
+    assert text.startswith('3 problems')
+    assert f'{source.root}/rgb.png: a mask of mode RGB' in text
+    assert f"{source.root}/seven.png: 'seven.png' has the tag 'id 7'" in text
+    assert f'{source.root}/cut.png: ' in text
+
+
+def test_masks_with_other_classes_than_the_trained(tmp_path):
+    source = _masks(tmp_path)
+    chosen = MaskFolder(root=source.root, mask_classes=('bus', 'cat', 'dog'), ignore_tags=('bus',))
+    assert chosen.load(['dog', 'cat']) == {'a': [1], 'b': [0], 'sub/c': []}
+
+
+def test_coco_problems(tmp_path):
+    path = tmp_path / 'coco.json'
+    content = _coco_content()
+    content['annotations'] += [{'image_id': 99, 'category_id': 17}, {'image_id': 7, 'category_id': 1}]
+    content['images'] += [{'id': 7, 'file_name': 'd.jpg'}, {'id': 50, 'file_name': 'b.jpg'}]
+    path.write_text(json.dumps(content))
+    text = _error(COCOAnnotations(path=path))
+    assert f'{path}: annotations[6]: image_id 99 or category_id 17 is not in the file' in text
+    assert f'{path}: annotations[7]: image_id 7 or category_id 1 is not in the file' in text
+    assert f'{path}: images[3]: the id 7 belongs to two images' in text
+    assert f"{path}: images[4]: 'b.jpg' is labelled already in {path}: images[1]" in text
+    del content['images'][0]['file_name']
+    path.write_text(json.dumps(content))
+    assert "wrong value: KeyError('file_name')" in _error(COCOAnnotations(path=path))
+    path.write_text('{"images": []}')
+    assert 'should be an object with the lists images, annotations, categories' in _error(COCOAnnotations(path=path))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'names': np.array(['a', 'b', 'c'], object)}, 'pickled objects are refused'),
+        ({'names': np.arange(3)}, 'names and classes should be 1-D text arrays'),
+        ({'labels': np.zeros((2, 3))}, r'shape \(3, 3\), names x classes, and is float64 \(2, 3\)'),
+        ({'labels': np.eye(3) * [1, 1, 2]}, r'labels\[2\] \(sub/c\): holds other values than 0 and 1'),
+        ({'names': np.array(['a', 'b', 'a.jpg'])}, r"names\[2\]: 'a.jpg' is labelled already in .*names\[0\]"),
+    ],
+)
+def test_arrays_that_are_wrong(change, message, tmp_path):
+    source = _npz(tmp_path)
+    with np.load(source.path) as arrays:
+        content = dict(arrays)
+    np.savez(source.path, **{**content, **change})
+    with pytest.raises(ImageLabelError, match=message):
+        source.load(CLASSES)
+
+
+def test_pickles_and_incomplete_archives_are_refused(tmp_path):
+    path = tmp_path / 'labels.npz'
+    np.savez(path, names=['a'])
+    with pytest.raises(ImageLabelError, match='an array is missing: labels'):
+        LabelArrays(path=path).load(CLASSES)
+    path.write_bytes(pickle.dumps({'a': [1, 0, 0]}))
+    with pytest.raises(ImageLabelError, match=r'pickled objects are refused\); write it with np\.savez'):
+        LabelArrays(path=path).load(CLASSES)
+    with path.open('wb') as file:
+        np.save(file, np.eye(3))
+    with pytest.raises(ImageLabelError, match=r'not an \.npz'):
+        LabelArrays(path=path).load(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        ((), 'at least one foreground class'),
+        ('cat', "got 'cat'"),
+        (('cat', ''), 'at least one foreground class'),
+        (('cat', 'dog', 'cat'), 'has cat twice'),
+        (('background', 'cat'), "take 'background' out"),
+    ],
+)
+def test_classes_that_cannot_be(classes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        _json(tmp_path).load(classes)
+
+
+def test_ignore_tags_that_cannot_be(tmp_path):
+    path = _json(tmp_path).path
+    with pytest.raises(ValueError, match='ignore_tags drops cat, which classes asks for'):
+        TagFile(path=path, ignore_tags=['cat']).load(CLASSES)
+    with pytest.raises(ValueError, match="got the string 'bus'"):
+        TagFile(path=path, ignore_tags='bus')
+
+
+@pytest.mark.parametrize(
+    ('path', 'name'),
+    [('a.jpg', 'a'), ('./s/../b.PNG', 'b'), ('s\\a.webp', 's/a'), ('2007.12.24', '2007.12.24'), (' x.tif ', 'x')],
+)
+def test_image_name(path, name):
+    assert image_name(path) == name
+
+
+@pytest.mark.parametrize('path', ['../a', 's/../../a', '/a', '\\\\host\\a', 'c:/a', '', '.', 'a\0b'])
+def test_image_name_stays_in_its_folder(path):
+    with pytest.raises(ValueError, match=r'leaves the image folder|is empty'):
+        image_name(path)
+
+
+def test_list_files_leaves_out_hidden_and_excluded(tmp_path):
+    for path in ('b.JPG', 'a.png', 'x/c.jpg', '._b.jpg', '.cache/d.jpg', 'masks/a.png', 'notes.txt'):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    assert list_files(tmp_path, ('.jpg', '.png'), exclude=tmp_path / 'masks') == ['a.png', 'b.JPG', 'x/c.jpg']
+    assert list_files(tmp_path, '.jpg') == ['b.JPG', 'x/c.jpg']

@@ -1,0 +1,277 @@
+"""Images, tags, split list and masks brought together."""
+
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from mmengine.dataset import ClassBalancedDataset, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, TRANSFORMS
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from mmseg_wsss.datasets import ImageTagDataset, voc_palette
+from mmseg_wsss.datasets.image_labels import ImageLabelError
+
+CLASSES = ('cat', 'dog')
+ANIMALS = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope('mmseg')
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Four images in two formats, one in a sub-folder, one without tags, with masks and a split list."""
+    for i, path in enumerate(('a.jpg', 'b.JPG', 'sub/c.png', 'd.jpg')):
+        (tmp_path / 'images' / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'masks' / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (6, 4), (i, i, i)).save(tmp_path / 'images' / path)
+        mask = np.zeros((4, 6), np.uint8)
+        mask[0, :4] = [1, 2, 255, i % 3]
+        Image.fromarray(mask).save((tmp_path / 'masks' / path).with_suffix('.png'))
+    (tmp_path / 'tags.json').write_text('{"a": ["cat"],\n"b.jpg": ["dog", "cat"],\n"sub/c": ["dog"],\n"d": []}')
+    (tmp_path / 'split.txt').write_text('sub/c\n\nb.jpg\nd\n')
+    return tmp_path
+
+
+def _dataset(root, **changes):
+    options = {
+        'type': 'ImageTagDataset',
+        'classes': CLASSES,
+        'data_root': str(root),
+        'data_prefix': {'img_path': 'images'},
+        'image_labels': {'type': 'TagFile', 'path': 'tags.json'},
+    }
+    return DATASETS.build({**options, **changes})
+
+
+def _content(dataset):
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return [(info['img_path'].split('/images/')[1], info['gt_label'].tolist()) for info in infos]
+
+
+def _error(root, **changes):
+    with pytest.raises(ImageLabelError) as caught:
+        _dataset(root, **changes)
+    return str(caught.value).splitlines()
+
+
+def test_a_folder_of_images_and_tags_is_enough(root):
+    dataset = _dataset(root)
+    assert _content(dataset) == [('a.jpg', [0]), ('b.JPG', [0, 1]), ('sub/c.png', [1])]
+    info = dataset[1]
+    assert info['gt_label'].dtype == np.int64
+    assert info['gt_score'].dtype == np.float32
+    assert info['gt_score'].tolist() == [1, 1]
+    assert 'seg_map_path' not in info
+    assert (info['label_map'], info['reduce_zero_label'], info['seg_fields']) == (None, False, [])
+    assert dataset.metainfo['classes'] == ('background', 'cat', 'dog')
+    assert dataset.metainfo['palette'] == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
+
+
+def test_untagged_images_by_config_and_in_the_log(root, monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmseg_wsss.datasets.image_tag_dataset.print_log', lambda text, logger: lines.append(text))
+    _dataset(root)
+    kept = _dataset(root, untagged='background', classes=('cat', 'dog', 'cow'))
+    assert lines == [
+        'ImageTagDataset: 3 images, 1 without tags skipped; cat 2, dog 2',
+        'ImageTagDataset: 4 images, 1 without tags kept as background; cat 2, dog 2; no image of cow',
+    ]
+    assert _content(kept)[2] == ('d.jpg', [])
+    assert kept[2]['gt_score'].tolist() == [0, 0, 0]
+
+
+def test_split_list_and_masks(root):
+    dataset = _dataset(
+        root,
+        ann_file='split.txt',
+        data_prefix={'img_path': 'images', 'seg_map_path': 'masks'},
+        pipeline=[{'type': 'LoadAnnotations'}],
+        test_mode=True,
+    )
+    assert _content(dataset) == [('sub/c.png', [1]), ('b.JPG', [0, 1])]
+    assert dataset[0]['seg_map_path'] == f'{root}/masks/sub/c.png'
+    assert dataset[0]['gt_seg_map'][0].tolist() == [1, 2, 255, 2, 0, 0]
+    assert dataset[1]['gt_seg_map'][0].tolist() == [1, 2, 255, 1, 0, 0]
+
+
+def test_masks_below_the_images_are_not_images(root):
+    (root / 'masks').rename(root / 'images' / 'masks')
+    dataset = _dataset(root, data_prefix={'img_path': 'images', 'seg_map_path': 'images/masks'})
+    assert [name for name, _ in _content(dataset)] == ['a.jpg', 'b.JPG', 'sub/c.png']
+
+
+def test_everything_wrong_without_a_list_is_told_at_once(root):
+    (root / 'tags.json').write_text('{"a": ["cta"],\n"gone": ["dog"],\n"a.jpg": [],\n"sub/c": ["dog"]}')
+    (root / 'images' / 'a.png').touch()
+    assert _error(root) == [
+        '6 problems with the image-level labels',
+        'tag that no class bears (1):',
+        f"  {root}/tags.json:1: 'a' has the tag 'cta' (did you mean 'cat'?)",
+        "  -> mend 'cta' (did you mean 'cat'?)",
+        'given twice (2):',
+        f"  {root}/tags.json:3: 'a.jpg' is labelled already in {root}/tags.json:1",
+        f'  {root}/images/a.png: has the same name as a.jpg',
+        'listed image that is missing (1):',
+        f"  {root}/tags.json:2: 'gone' is not in {root}/images",
+        'image without an entry in the labels (2):',
+        f"  {root}/images/b.JPG: 'b.JPG' has no entry (an image without tags has an empty one)",
+        f"  {root}/images/d.jpg: 'd.jpg' has no entry (an image without tags has an empty one)",
+    ]
+
+
+def test_everything_wrong_with_a_list_is_told_at_once(root):
+    (root / 'split.txt').write_text('a\nd\nb\n\na.jpg\ngone\n../x\n')
+    (root / 'tags.json').write_text('{"a": ["cat"], "d": []}')
+    (root / 'masks' / 'd.png').unlink()
+    masks = {'img_path': 'images', 'seg_map_path': 'masks'}
+    assert _error(root, ann_file='split.txt', data_prefix=masks) == [
+        '5 problems with the image-level labels',
+        'given twice (1):',
+        f"  {root}/split.txt:5: 'a.jpg' is listed already in line 1",
+        'listed image that is missing (1):',
+        f"  {root}/split.txt:6: 'gone' is not in {root}/images",
+        'path that leaves the data set (1):',
+        f"  {root}/split.txt:7: '../x' leaves the image folder: names are relative paths inside it",
+        'image whose mask is missing (1):',
+        f'  {root}/split.txt:2: {root}/masks/d.png',
+        'image without an entry in the labels (1):',
+        f"  {root}/split.txt:3: 'b.JPG' has no entry (an image without tags has an empty one)",
+    ]
+
+
+def test_nothing_to_train_on(root):
+    assert _error(root, data_prefix={'img_path': 'nowhere'})[-1] == f'  {root}/nowhere: no such folder of images'
+    assert _error(root, ann_file='no.txt')[-1] == f'  {root}/no.txt: no such split list'
+    assert _error(root, img_suffix='.bmp')[-1] == f'  {root}/images: no image with the extension .bmp'
+    (root / 'split.txt').write_text('\n')
+    assert _error(root, ann_file='split.txt')[-1] == f'  {root}/split.txt: lists no image'
+    with pytest.raises(ValueError, match='no image has a tag among cow'):
+        _dataset(root, classes=('cow',), image_labels={'type': 'TagFile', 'path': 'tags.json', 'ignore_tags': CLASSES})
+
+
+def test_arguments_that_cannot_be(root):
+    with pytest.raises(ValueError, match="untagged should be 'skip' or 'background', got 'drop'"):
+        _dataset(root, untagged='drop')
+    with pytest.raises(ValueError, match='8-bit masks hold at most 254 classes, got 255'):
+        _dataset(
+            root, classes=[str(k) for k in range(255)], data_prefix={'img_path': 'images', 'seg_map_path': 'masks'}
+        )
+
+
+def test_labels_are_read_when_the_dataset_is_built_unless_lazy(root):
+    (root / 'tags.json').write_text('{}')
+    lazy = _dataset(root, lazy_init=True)
+    assert lazy.metainfo['classes'] == ('background', *CLASSES)
+    with pytest.raises(ImageLabelError, match=r'image without an entry in the labels \(4\)'):
+        lazy.full_init()
+
+
+def test_class_folders_serve_as_images_and_labels(tmp_path):
+    for path in ('cat/a.png', 'dog/a.png', 'dog/b.png'):
+        (tmp_path / 'images' / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (4, 4), path[-5:-4].replace('a', 'red').replace('b', 'blue')).save(tmp_path / 'images' / path)
+    dataset = _dataset(tmp_path, image_labels={'type': 'ClassFolders', 'root': 'images'})
+    assert _content(dataset) == [('cat/a.png', [0, 1]), ('dog/b.png', [1])]  # the copy dog/a.png is not trained twice
+
+
+def test_a_thousand_classes_of_any_name(root):
+    classes = [f'klasse "{k}", ü' for k in range(1000)]
+    (root / 'tags.json').write_text(json.dumps({name: [classes[999], classes[3]] for name in ('a', 'b', 'd', 'sub/c')}))
+    dataset = _dataset(root, classes=classes)
+    assert dataset[3]['gt_label'].tolist() == [3, 999]
+    assert dataset[3]['gt_score'].shape == (1000,)
+    assert dataset[3]['gt_score'].nonzero()[0].tolist() == [3, 999]
+    assert len({tuple(color) for color in dataset.metainfo['palette']}) == 1001
+
+
+def test_palette_continues_that_of_voc():
+    voc = DATASETS.get('PascalVOCDataset').METAINFO['palette']
+    assert voc_palette(21) == voc
+    assert voc_palette(256)[255] == [224, 224, 192]
+
+
+def test_workers_subsets_and_class_balance(root):
+    dataset = _dataset(root, pipeline=[{'type': 'LoadImageFromFile'}])
+    loader = DataLoader(dataset, batch_size=3, num_workers=2, collate_fn=pseudo_collate)
+    (batch,) = [*loader]
+    assert np.stack(batch['gt_score']).tolist() == [[1, 0], [1, 1], [0, 1]]
+    assert batch['img'][2].shape == (4, 6, 3)
+    assert dataset.get_subset([2, 0])[0]['gt_label'].tolist() == [1]
+    assert len(_dataset(root, indices=2)) == 2
+    assert dataset.get_cat_ids(1) == [0, 1]
+    assert len(ClassBalancedDataset(dataset, oversample_thr=1.0)) == 6
+
+
+def test_unserialised_data_is_the_same(root):
+    dataset = _dataset(root, serialize_data=False)
+    assert _content(dataset) == _content(_dataset(root))
+    assert dataset.get_cat_ids(1) == [0, 1]
+
+
+def test_any_dataset_of_mmseg_carries_labels(root):
+    source = {'type': 'TagFile', 'path': str(root / 'tags.json')}
+    step = {'type': 'LoadImageLabels', 'source': source, 'classes': CLASSES}
+    (root / 'split.txt').write_text('a\nd\n')
+    dataset = DATASETS.build(
+        {
+            'type': 'PascalVOCDataset',
+            'data_root': str(root),
+            'data_prefix': {'img_path': 'images', 'seg_map_path': 'masks'},
+            'ann_file': 'split.txt',
+            'pipeline': [step],
+        }
+    )
+    (root / 'tags.json').unlink()  # read once, when the pipeline was built
+    assert dataset[0]['gt_label'].tolist() == [0]
+    assert dataset[0]['gt_score'].tolist() == [1, 0]
+    assert dataset[1]['gt_label'].tolist() == []
+    assert dataset[1]['gt_score'].tolist() == [0, 0]
+
+
+def test_load_image_labels_takes_the_longest_name_and_misses_none(root):
+    (root / 'tags.json').write_text('{"c": ["cat"], "sub/c": ["dog"]}')
+    source = {'type': 'TagFile', 'path': str(root / 'tags.json')}
+    transform = TRANSFORMS.build({'type': 'LoadImageLabels', 'source': source, 'classes': CLASSES})
+    assert transform({'img_path': '/x/sub/c.png'})['gt_label'].tolist() == [1]
+    assert transform({'img_path': '/x/y/c.png'})['gt_label'].tolist() == [0]
+    with pytest.raises(KeyError, match=r'/x/e\.png has no entry in the image-level labels'):
+        transform({'img_path': '/x/e.png'})
+
+
+def test_load_image_labels_from_masks(root):
+    source = {'type': 'MaskFolder', 'root': str(root / 'masks')}
+    transform = TRANSFORMS.build({'type': 'LoadImageLabels', 'source': source, 'classes': CLASSES})
+    assert transform({'img_path': f'{root}/images/sub/c.png'})['gt_score'].tolist() == [1, 1]
+
+
+def test_counts_of_the_real_labels(shared, tmp_path):
+    voc = 'VOCdevkit/VOC2012'
+    lists = {
+        'animals_train_aug': (3139, [1001, 263, 1180, 444, 682, 300]),
+        'animals_val': (462, [119, 71, 128, 79, 106, 57]),
+    }
+    wanted = [f'{voc}/image_labels_animals.json', *(f'{voc}/ImageSets/Segmentation/{name}.txt' for name in lists)]
+    with tarfile.open(shared / 'data' / 'voc12_animals' / 'val.tar') as tar:
+        for member in wanted:
+            tar.extract(member, tmp_path, filter='data')
+    root = tmp_path / voc
+    (root / 'JPEGImages').mkdir()
+    for path in wanted[1:]:
+        for name in (tmp_path / path).read_text().split():
+            (root / 'JPEGImages' / f'{name}.jpg').touch()
+    for name, (images, counts) in lists.items():
+        dataset = ImageTagDataset(
+            classes=ANIMALS,
+            data_root=str(root),
+            data_prefix={'img_path': 'JPEGImages'},
+            ann_file=f'ImageSets/Segmentation/{name}.txt',
+            image_labels={'type': 'TagFile', 'path': 'image_labels_animals.json'},
+        )
+        assert len(dataset) == images
+        assert sum(dataset[i]['gt_score'] for i in range(images)).tolist() == counts
