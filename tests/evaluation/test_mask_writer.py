@@ -1,0 +1,49 @@
+"""Masks on disk: ids, colours, names, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import METRICS
+from PIL import Image
+
+from mmseg_wsss.evaluation import write_mask
+
+
+def sample(path, mask):
+    return dict(img_path=path, pred_sem_seg=dict(data=torch.as_tensor(mask)[None]))
+
+
+def test_ids_and_colours_come_back(tmp_path):
+    writer = METRICS.build(dict(type='MaskWriter', out_dir=str(tmp_path / 'masks')))
+    writer.dataset_meta = dict(classes=('background', 'cat'), palette=[[1, 2, 3], [40, 50, 60]])
+    mask = np.array([[0, 1, 1], [255, 0, 1]])
+    writer.process({}, [sample('/data/a/first.jpg', mask), sample('/data/a/second.x.png', 1 - (mask > 0))])
+    assert writer.evaluate(2) == {}
+    assert sorted(path.name for path in (tmp_path / 'masks').iterdir()) == ['first.png', 'second.x.png']
+    with Image.open(tmp_path / 'masks' / 'first.png') as image:
+        assert image.mode == 'P'
+        assert np.array_equal(np.array(image), mask)
+        assert np.array(image.convert('RGB'))[0, :2].tolist() == [[1, 2, 3], [40, 50, 60]]
+        assert np.array(image.convert('RGB'))[1, 0].tolist() == [224, 224, 192]
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    writer = METRICS.build(dict(type='MaskWriter', out_dir=str(tmp_path)))
+    writer.dataset_meta = dict(classes=('background', 'cat'))
+    mask = np.zeros((2, 2), int)
+    writer.process({}, [sample('a/one.jpg', mask), sample('a/one.jpg', mask)])  # a padded repetition is none
+    with pytest.raises(ValueError, match=r'b/one\.jpg and a/one\.jpg would both become .*one\.png'):
+        writer.process({}, [sample('b/one.jpg', mask)])
+
+
+def test_ids_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'holds the ids 0\.\.255, got 0\.\.300'):
+        write_mask(tmp_path / 'mask.png', np.array([[0, 300]]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_writing_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr('os.replace', lambda *_: (_ for _ in ()).throw(OSError('full')))
+    with pytest.raises(OSError, match='full'):
+        write_mask(tmp_path / 'mask.png', np.zeros((2, 2), int))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,111 @@
+"""Test a checkpoint with mmengine's Runner: ``python tools/test.py configs/toco/....py work_dirs/....pth``."""
+
+import argparse
+import json
+import math
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+import mmseg_wsss  # noqa: F401  registers every part
+from mmseg_wsss.engine import prepare_cpu_launch
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file of this config')
+    parser.add_argument('--tta', action='store_true', help="several scales and flips: the config's tta_pipeline")
+    parser.add_argument('--crf', action='store_true', help='dense CRF on the prediction (extra `crf`); slow')
+    parser.add_argument('--out', metavar='DIR', help='write the predictions there as palette PNGs')
+    parser.add_argument('--work-dir', help='where the log and the JSON of the metrics go (default: work_dirs/CONFIG)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values'
+    )
+    args = parser.parse_args(argv)
+    for name in ('config', 'checkpoint'):
+        if not Path(getattr(args, name)).is_file():
+            parser.error(f'there is no {name} file {getattr(args, name)}')
+    return args
+
+
+def post_process(cfg: Config, *, tta: bool, crf: bool) -> None:
+    """Wrap the model for several scales and flips, for a CRF, or for both; only the segmentation is evaluated then.
+
+    Raises:
+        ValueError: ``tta`` where the config has no ``tta_model`` and ``tta_pipeline``.
+    """
+    if tta and not ('tta_model' in cfg and 'tta_pipeline' in cfg):
+        raise ValueError(f'{cfg.filename} has no tta_model and tta_pipeline; add configs/_base_/tta.py to its _base_')
+    dataset = cfg.test_dataloader.dataset
+    if tta:
+        dataset.pipeline = cfg.tta_pipeline
+        wrapper = dict(cfg.tta_model)
+    else:  # one augmentation that changes nothing
+        dataset.pipeline = [dict(type='TestTimeAug', transforms=[[step] for step in dataset.pipeline])]
+        wrapper = dict(type='MaxScaleTTA')
+    if crf:
+        wrapper['refiner'] = cfg.get('crf', dict(type='DenseCRF'))
+    cfg.model.setdefault('test_cfg', dict(mode='whole'))
+    cfg.model.test_cfg.cam = False
+    cfg.model = dict(wrapper, module=cfg.model)
+
+
+def build_cfg(args: argparse.Namespace) -> Config:
+    """The config with the command line's values in it."""
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
+        raise ValueError(f'{args.config} has no test_dataloader or no test_evaluator, so there is nothing to test')
+    if args.tta or args.crf:
+        post_process(cfg, tta=args.tta, crf=args.crf)
+    if args.out:
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        cfg.test_evaluator = [*evaluators, dict(type='MaskWriter', out_dir=args.out)]
+    return cfg
+
+
+def load(runner: Runner, checkpoint: str) -> None:
+    """Load every weight or none: a model that is half random would be tested without anybody noticing.
+
+    Raises:
+        ValueError: the checkpoint does not fit the model; the message lists the keys.
+    """
+    try:
+        runner.load_checkpoint(checkpoint, map_location='cpu', strict=True)
+    except RuntimeError as error:
+        raise ValueError(f'{checkpoint} does not fit the model of {runner.cfg.filename}: {error}') from error
+
+
+def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
+    """Write the metrics and what they belong to; NaN, which JSON does not know, becomes null."""
+    numbers = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in metrics.items()}
+    record = dict(config=args.config, checkpoint=args.checkpoint, tta=args.tta, crf=args.crf, metrics=numbers)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    temporary.write_text(json.dumps(record, indent=2) + '\n')
+    os.replace(temporary, path)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Test, and leave ``test[_tta][_crf].json`` in the work dir."""
+    args = parse_args(argv)
+    cfg = build_cfg(args)
+    prepare_cpu_launch(cfg)
+    runner = Runner.from_cfg(cfg)
+    load(runner, args.checkpoint)
+    metrics = runner.test()
+    if is_main_process():
+        name = 'test' + '_tta' * args.tta + '_crf' * args.crf
+        write_metrics(Path(cfg.work_dir) / f'{name}.json', metrics, args)
+
+
+if __name__ == '__main__':
+    main()
