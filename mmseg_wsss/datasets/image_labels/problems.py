@@ -65,7 +65,7 @@ class Problems:
     def stop(self, kind: str, message: str) -> NoReturn:
         """Note a problem after which nothing more can be read, and raise all so far."""
         self.add(kind, message)
-        raise ImageLabelError(self._messages, self._advice)
+        raise ImageLabelError(self._messages, self._advice) from None  # the message says it all
 
     def raise_if_any(self) -> None:
         """Raise every noted problem as one :class:`ImageLabelError`."""
