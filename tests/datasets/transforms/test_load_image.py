@@ -63,10 +63,10 @@ def test_cmyk_jpeg(tmp_path):
 
 @pytest.mark.parametrize('suffix', ['png', 'tif'])
 def test_16_bit_gray_is_scaled_not_clipped(tmp_path, suffix):
-    values = np.array([[0, 256, 257, 32768, 65535]], dtype=np.uint16)
+    values = np.array([[0, 128, 129, 65280, 65535]], dtype=np.uint16)
     path = save(tmp_path, Image.fromarray(values), f'deep.{suffix}')
-    # v / 257 to the nearest: 256 / 257 = 0.996, 32768 / 257 = 127.502
-    assert read_image(path)[0, :, 0].tolist() == [0, 1, 1, 128, 255]
+    # v / 257 to the nearest: 128 / 257 = 0.498, 129 / 257 = 0.502, 65280 / 257 = 254.008
+    assert read_image(path)[0, :, 0].tolist() == [0, 0, 1, 254, 255]
 
 
 def test_values_without_a_known_white_are_refused(tmp_path):
