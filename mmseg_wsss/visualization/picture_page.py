@@ -78,7 +78,7 @@ def picture_page(
     if not rows:
         raise ValueError('a page of pictures needs at least one sample')
     cell = width / len(TITLES)
-    heights = [max(0.35, min(2.0, row.image.shape[0] / row.image.shape[1])) for row in rows]
+    heights = [max(0.35, min(1.1, row.image.shape[0] / row.image.shape[1])) for row in rows]
     top = 0.3 + 0.35 * (1 + len(classes) // 10)  # inches above the pictures: titles below the legend
     figure = Figure(figsize=(width, cell * sum(heights) + top))
     FigureCanvasAgg(figure)  # draws without a display

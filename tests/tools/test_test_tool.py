@@ -1,0 +1,194 @@
+"""tools/test.py and the page of pictures with a random toy ToCo on drawn images: files, numbers and messages."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import METRICS, MODELS
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+default_scope = 'mmseg'
+custom_imports = dict(imports=['mmseg_wsss'])
+_base_ = {base!r}
+head = dict(type='ClsCAMHead', num_classes=2, in_channels=16)
+model = dict(
+    type='ToCo',
+    data_preprocessor=dict(
+        type='WSSSDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True, pad_val=0, seg_pad_val=255
+    ),
+    backbone=dict(
+        type='TokenViT', img_size=32, patch_size=8, out_indices=(0, 1),
+        arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    ),
+    cam_head=dict(in_index=1, **head),
+    aux_cam_head=dict(in_index=0, **head),
+    refiner=dict(type='PAR', num_iter=2, dilations=(1, 2)),
+    decode_head=dict(
+        type='FCNHead', in_channels=16, in_index=1, channels=8, num_convs=1, concat_input=False, dropout_ratio=0.0,
+        norm_cfg=None, num_classes=3, align_corners=False,
+    ),
+    test_cfg=dict(mode='whole', cam=True),
+)
+test_dataloader = val_dataloader = dict(
+    batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ImageTagDataset', data_root={root!r}, classes=('cat', 'dog'), test_mode=True,
+        data_prefix=dict(img_path='images', seg_map_path='masks'), image_labels=dict(type='TagFile', path='tags.json'),
+        pipeline=[dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackWSSSInputs')],
+    ),
+)
+test_evaluator = val_evaluator = dict(type='CAMIoUMetric')
+test_cfg = dict()
+val_cfg = dict()
+"""
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(f'tool_{Path(name).stem}', ROOT / 'tools' / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build_model(root):
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return MODELS.build(Config.fromfile(root / 'toy.py').model)
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory):
+    """Three images of two sizes with masks and tags, two configs, a checkpoint of random weights."""
+    root = tmp_path_factory.mktemp('toy')
+    rng = np.random.default_rng(0)
+    for folder in ('images', 'masks'):
+        (root / folder).mkdir()
+    for number, (height, width) in enumerate([(40, 48), (48, 40), (40, 48)]):
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(root / f'images/{number}.png')
+        mask = np.full((height, width), 255, np.uint8)
+        mask[4:] = rng.integers(0, 3, (height - 4, width))
+        Image.fromarray(mask).save(root / f'masks/{number}.png')
+    (root / 'tags.json').write_text(json.dumps({'0.png': ['cat'], '1.png': ['cat', 'dog'], '2.png': ['dog']}))
+    tta = str(ROOT / 'configs' / '_base_' / 'tta.py')
+    (root / 'toy.py').write_text(CONFIG.format(base=[tta], root=str(root)))
+    (root / 'no_tta.py').write_text(CONFIG.format(base=[], root=str(root)))
+    torch.manual_seed(0)
+    model = build_model(root)
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.2)  # zero biases and tiny weights would predict one class everywhere
+    torch.save(dict(state_dict=model.state_dict(), meta=dict()), root / 'toy.pth')
+    return root
+
+
+@pytest.fixture
+def run(toy, tmp_path):
+    """Run the tool; gives the record it wrote and the masks by name."""
+
+    def run_tool(*options, name='test'):
+        out = tmp_path / 'masks'
+        arguments = [
+            str(toy / 'toy.py'),
+            str(toy / 'toy.pth'),
+            '--work-dir',
+            str(tmp_path),
+            '--out',
+            str(out),
+            *options,
+        ]
+        load_tool('test.py').main(arguments)
+        masks = {path.stem: np.array(Image.open(path)) for path in sorted(out.iterdir())}
+        return json.loads((tmp_path / f'{name}.json').read_text()), masks
+
+    return run_tool
+
+
+def evaluate_masks(toy, masks):
+    """mIoU of the masks on disk by mmseg's metric."""
+    metric = METRICS.build(dict(type='IoUMetric'))
+    metric.dataset_meta = dict(classes=('background', 'cat', 'dog'))
+    for name, mask in masks.items():
+        truth = np.array(Image.open(toy / 'masks' / f'{name}.png'))
+        sample = dict(pred_sem_seg=dict(data=torch.from_numpy(mask)), gt_sem_seg=dict(data=torch.from_numpy(truth)))
+        metric.process({}, [sample])
+    return metric.evaluate(len(masks))['mIoU']
+
+
+def test_plain_test_reports_cams_and_segmentation(toy, run):
+    record, masks = run()
+    assert sorted(masks) == ['0', '1', '2']
+    assert len(np.unique(masks['0'])) > 1  # a constant prediction would hide errors of geometry
+    assert [mask.shape for mask in masks.values()] == [(40, 48), (48, 40), (40, 48)]
+    assert record['metrics']['seg/mIoU'] == pytest.approx(evaluate_masks(toy, masks), abs=0.006)
+    assert {'cam/mIoU', 'cam/best_mIoU', 'cam_aux/best_threshold'} <= set(record['metrics'])
+    assert record['metrics']['cam/mIoU'] <= record['metrics']['cam/best_mIoU']
+    assert (record['tta'], record['crf']) == (False, False)
+
+
+def test_tta_and_crf_report_the_segmentation_that_they_write(toy, run):
+    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
+    record, masks = run('--tta', '--crf', name='test_tta_crf')
+    assert {key.split('/')[0] for key in record['metrics']} == {'seg'}
+    assert record['metrics']['seg/mIoU'] == pytest.approx(evaluate_masks(toy, masks), abs=0.006)
+
+
+def test_crf_without_pairwise_terms_changes_nothing(run):
+    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
+    _, plain = run()
+    _, same = run('--crf', '--cfg-options', 'crf.gaussian.compat=0', 'crf.bilateral.compat=0', name='test_crf')
+    assert all(np.array_equal(plain[name], same[name]) for name in plain)
+
+
+def test_tta_is_the_sum_over_flips_and_the_maximum_over_scales(toy, run):
+    """One image computed again without pipeline or wrapper."""
+    _, masks = run('--tta', name='test_tta')
+    model = build_model(toy).eval()
+    model.load_state_dict(torch.load(toy / 'toy.pth', weights_only=True)['state_dict'])
+    image = Image.open(toy / 'images' / '0.png')
+    best = None
+    for size in ((48, 40), (60, 50), (72, 60)):
+        scaled = mmcv.imresize(np.array(image)[..., ::-1], size)[..., ::-1].copy()
+        pixels = (torch.from_numpy(scaled).permute(2, 0, 1)[None].float() - 120) / 60
+        with torch.no_grad():
+            logits = [model.encode_decode(x, [dict(img_shape=x.shape[2:])]) for x in (pixels, pixels.flip(-1))]
+        logits = [
+            torch.nn.functional.interpolate(x, (40, 48), mode='bilinear') for x in (logits[0], logits[1].flip(-1))
+        ]
+        best = sum(logits) if best is None else torch.maximum(best, sum(logits))
+    assert (best[0].argmax(0).numpy() == masks['0']).mean() > 0.995
+
+
+def test_missing_checkpoint(toy, capsys):
+    with pytest.raises(SystemExit):
+        load_tool('test.py').main([str(toy / 'toy.py'), str(toy / 'absent.pth')])
+    assert 'there is no checkpoint file' in capsys.readouterr().err
+
+
+def test_config_without_tta(toy, tmp_path):
+    arguments = [str(toy / 'no_tta.py'), str(toy / 'toy.pth'), '--work-dir', str(tmp_path), '--tta']
+    with pytest.raises(ValueError, match=r'no_tta\.py has no tta_model and tta_pipeline; add configs/_base_/tta\.py'):
+        load_tool('test.py').main(arguments)
+
+
+def test_checkpoint_of_another_model(toy, tmp_path):
+    weights = torch.load(toy / 'toy.pth', weights_only=True)
+    del weights['state_dict']['cam_head.classifier.weight']
+    torch.save(weights, tmp_path / 'part.pth')
+    with pytest.raises(ValueError, match=r'(?s)part\.pth does not fit .*cam_head\.classifier\.weight'):
+        load_tool('test.py').main([str(toy / 'toy.py'), str(tmp_path / 'part.pth'), '--work-dir', str(tmp_path)])
+
+
+def test_picture_page(toy, tmp_path, capsys):
+    out = tmp_path / 'page.png'
+    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--num', '2', '--out', str(out), '--device', 'cpu']
+    load_tool('analysis_tools/picture_page.py').main(arguments)
+    assert '2 samples' in capsys.readouterr().out
+    with Image.open(out) as page:
+        assert page.size[0] == 1430
+        assert len(page.convert('RGB').getcolors(1 << 22)) > 5000
