@@ -47,11 +47,11 @@ def post_process(cfg: Config, *, tta: bool, crf: bool) -> None:
         dataset.pipeline = cfg.tta_pipeline
         wrapper = dict(cfg.tta_model)
     else:  # one augmentation that changes nothing
-        dataset.pipeline = [dict(type='TestTimeAug', transforms=[[step] for step in dataset.pipeline])]
-        wrapper = dict(type='MaxScaleTTA')
+        dataset.pipeline = [{'type': 'TestTimeAug', 'transforms': [[step] for step in dataset.pipeline]}]
+        wrapper = {'type': 'MaxScaleTTA'}
     if crf:
-        wrapper['refiner'] = cfg.get('crf', dict(type='DenseCRF'))
-    cfg.model.setdefault('test_cfg', dict(mode='whole'))
+        wrapper['refiner'] = cfg.get('crf', {'type': 'DenseCRF'})
+    cfg.model.setdefault('test_cfg', {'mode': 'whole'})
     cfg.model.test_cfg.cam = False
     cfg.model = dict(wrapper, module=cfg.model)
 
@@ -69,7 +69,7 @@ def build_cfg(args: argparse.Namespace) -> Config:
         post_process(cfg, tta=args.tta, crf=args.crf)
     if args.out:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        cfg.test_evaluator = [*evaluators, dict(type='MaskWriter', out_dir=args.out)]
+        cfg.test_evaluator = [*evaluators, {'type': 'MaskWriter', 'out_dir': args.out}]
     return cfg
 
 
@@ -88,7 +88,13 @@ def load(runner: Runner, checkpoint: str) -> None:
 def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
     """Write the metrics and what they belong to; NaN, which JSON does not know, becomes null."""
     numbers = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in metrics.items()}
-    record = dict(config=args.config, checkpoint=args.checkpoint, tta=args.tta, crf=args.crf, metrics=numbers)
+    record = {
+        'config': args.config,
+        'checkpoint': args.checkpoint,
+        'tta': args.tta,
+        'crf': args.crf,
+        'metrics': numbers,
+    }
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     temporary.write_text(json.dumps(record, indent=2) + '\n')
     os.replace(temporary, path)

@@ -86,10 +86,10 @@ def picture_page(
         len(rows),
         len(TITLES),
         squeeze=False,
-        gridspec_kw=dict(
-            height_ratios=heights, wspace=0.03, hspace=0.03, left=0.03, right=0.995, bottom=0.005,
-            top=1 - top / figure.get_figheight(),
-        ),
+        gridspec_kw={
+            'height_ratios': heights, 'wspace': 0.03, 'hspace': 0.03, 'left': 0.03, 'right': 0.995, 'bottom': 0.005,
+            'top': 1 - top / figure.get_figheight(),
+        },
     )  # fmt: skip
     for row, line in zip(rows, axes, strict=True):
         _draw_row(row, line, palette)

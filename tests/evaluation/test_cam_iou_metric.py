@@ -14,7 +14,7 @@ CLASSES = ('background', 'cat', 'dog', 'cow')
 
 def build(**kwargs):
     metric = METRICS.build(dict(type='CAMIoUMetric', **kwargs))
-    metric.dataset_meta = dict(classes=CLASSES)
+    metric.dataset_meta = {'classes': CLASSES}
     return metric
 
 
@@ -22,13 +22,13 @@ def random_sample(seed, height=11, width=13):
     rng = np.random.default_rng(seed)
     truth = rng.choice([0, 1, 2, 255], (1, height, width))  # cow is in no truth
     cam = np.round(rng.random((3, height, width)), 1)  # many values fall exactly on a threshold
-    return dict(
-        img_path=f'{seed}.jpg',
-        gt_sem_seg=dict(data=torch.from_numpy(truth)),
-        pred_sem_seg=dict(data=torch.from_numpy(rng.choice([0, 1, 2, 255], (1, height, width)))),
-        cam=dict(data=torch.from_numpy(cam).float()),
-        cam_aux=dict(data=torch.from_numpy(rng.random((3, height, width))).float()),
-    )
+    return {
+        'img_path': f'{seed}.jpg',
+        'gt_sem_seg': {'data': torch.from_numpy(truth)},
+        'pred_sem_seg': {'data': torch.from_numpy(rng.choice([0, 1, 2, 255], (1, height, width)))},
+        'cam': {'data': torch.from_numpy(cam).float()},
+        'cam_aux': {'data': torch.from_numpy(rng.random((3, height, width))).float()},
+    }
 
 
 def slow_rates(predictions, truths, num_classes):
@@ -96,8 +96,8 @@ def test_counts_are_exact_at_every_threshold():
 
 def test_segmentation_equals_mmseg():
     samples = [random_sample(seed) for seed in range(5)]
-    reference = METRICS.build(dict(type='IoUMetric', iou_metrics=['mIoU', 'mFscore']))
-    reference.dataset_meta = dict(classes=CLASSES)
+    reference = METRICS.build({'type': 'IoUMetric', 'iou_metrics': ['mIoU', 'mFscore']})
+    reference.dataset_meta = {'classes': CLASSES}
     expected = evaluate(reference, samples)
     metrics = evaluate(build(), samples)
     assert round(metrics['seg/mIoU'], 2) == pytest.approx(expected['mIoU'], abs=0.011)
@@ -107,9 +107,10 @@ def test_segmentation_equals_mmseg():
 
 def test_hand_computed():
     """The predicted 255 misses a pixel of class 1; what is predicted at the ignored pixel costs nothing."""
-    sample = dict(
-        gt_sem_seg=dict(data=torch.tensor([[[0, 1, 1, 255]]])), pred_sem_seg=dict(data=torch.tensor([[[0, 1, 255, 2]]]))
-    )
+    sample = {
+        'gt_sem_seg': {'data': torch.tensor([[[0, 1, 1, 255]]])},
+        'pred_sem_seg': {'data': torch.tensor([[[0, 1, 255, 2]]])},
+    }
     metrics = evaluate(build(), [sample])
     assert metrics == {
         'seg/mIoU': 75.0,
@@ -159,10 +160,10 @@ def test_entry_is_small():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (dict(gt_sem_seg=None), 'no gt_sem_seg'),
-        (dict(cam=dict(data=torch.rand(4, 11, 13))), r'cam is \(4, 11, 13\), .* \(3, 11, 13\)'),
-        (dict(pred_sem_seg=dict(data=torch.zeros(1, 4, 4))), r'pred_sem_seg is \(4, 4\)'),
-        (dict(gt_sem_seg=dict(data=torch.full((1, 11, 13), 9))), r'ids \[9\], but there are only 4 classes'),
+        ({'gt_sem_seg': None}, 'no gt_sem_seg'),
+        ({'cam': {'data': torch.rand(4, 11, 13)}}, r'cam is \(4, 11, 13\), .* \(3, 11, 13\)'),
+        ({'pred_sem_seg': {'data': torch.zeros(1, 4, 4)}}, r'pred_sem_seg is \(4, 4\)'),
+        ({'gt_sem_seg': {'data': torch.full((1, 11, 13), 9)}}, r'ids \[9\], but there are only 4 classes'),
     ],
 )
 def test_errors_name_the_image(change, message):
@@ -186,9 +187,9 @@ def test_thresholds_outside_the_range_are_refused():
 def _worker(rank, folder, queue):
     dist.init_process_group('gloo', init_method=f'file://{folder}/sync', rank=rank, world_size=2)
     samples = [random_sample(seed) for seed in range(5)]
-    metric = METRICS.build(dict(type='CAMIoUMetric'))
+    metric = METRICS.build({'type': 'CAMIoUMetric'})
     metric.collect_dir = f'{folder}/parts'
-    metric.dataset_meta = dict(classes=CLASSES)
+    metric.dataset_meta = {'classes': CLASSES}
     metric.process({}, [[*samples, samples[0]][i] for i in range(rank, 6, 2)])  # as DefaultSampler pads 5 to 6
     metrics = metric.evaluate(5)
     if rank == 0:

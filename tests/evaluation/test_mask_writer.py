@@ -10,12 +10,12 @@ from mmseg_wsss.evaluation import write_mask
 
 
 def sample(path, mask):
-    return dict(img_path=path, pred_sem_seg=dict(data=torch.as_tensor(mask)[None]))
+    return {'img_path': path, 'pred_sem_seg': {'data': torch.as_tensor(mask)[None]}}
 
 
 def test_ids_and_colours_come_back(tmp_path):
-    writer = METRICS.build(dict(type='MaskWriter', out_dir=str(tmp_path / 'masks')))
-    writer.dataset_meta = dict(classes=('background', 'cat'), palette=[[1, 2, 3], [40, 50, 60]])
+    writer = METRICS.build({'type': 'MaskWriter', 'out_dir': str(tmp_path / 'masks')})
+    writer.dataset_meta = {'classes': ('background', 'cat'), 'palette': [[1, 2, 3], [40, 50, 60]]}
     mask = np.array([[0, 1, 1], [255, 0, 1]])
     writer.process({}, [sample('/data/a/first.jpg', mask), sample('/data/a/second.x.png', 1 - (mask > 0))])
     assert writer.evaluate(2) == {}
@@ -28,8 +28,8 @@ def test_ids_and_colours_come_back(tmp_path):
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
-    writer = METRICS.build(dict(type='MaskWriter', out_dir=str(tmp_path)))
-    writer.dataset_meta = dict(classes=('background', 'cat'))
+    writer = METRICS.build({'type': 'MaskWriter', 'out_dir': str(tmp_path)})
+    writer.dataset_meta = {'classes': ('background', 'cat')}
     mask = np.zeros((2, 2), int)
     writer.process({}, [sample('a/one.jpg', mask), sample('a/one.jpg', mask)])  # a padded repetition is none
     with pytest.raises(ValueError, match=r'b/one\.jpg and a/one\.jpg would both become .*one\.png'):

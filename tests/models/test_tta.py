@@ -32,7 +32,7 @@ class RedLogits(EncoderDecoder):
     def __init__(self, data_preprocessor=None):
         nn.Module.__init__(self)
         self.align_corners = False
-        self.data_preprocessor = MODELS.build(dict(type='SegDataPreProcessor'))
+        self.data_preprocessor = MODELS.build({'type': 'SegDataPreProcessor'})
 
     def inference(self, inputs, batch_img_metas):
         red = inputs[:, 2:].float() - 127.5  # arrays are BGR
@@ -48,7 +48,7 @@ def sample(logits, img_shape, **meta):
 
 
 def test_sum_over_flips_maximum_over_scales():
-    tta = MODELS.build(dict(type='MaxScaleTTA', module=Stub()))
+    tta = MODELS.build({'type': 'MaxScaleTTA', 'module': Stub()})
     # three classes, one row of two pixels
     first = [[[4.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]]
     first_flip = [[[-9.0, 1.0]], [[1.0, 1.0]], [[0.5, 0.5]]]
@@ -64,7 +64,7 @@ def test_sum_over_flips_maximum_over_scales():
 
 def test_one_scale_without_flip_changes_nothing():
     logits = torch.randn(4, 5, 6)
-    merged = MODELS.build(dict(type='MaxScaleTTA', module=Stub())).merge_preds([[sample(logits, (5, 6))]])
+    merged = MODELS.build({'type': 'MaxScaleTTA', 'module': Stub()}).merge_preds([[sample(logits, (5, 6))]])
     assert torch.equal(merged[0].seg_logits.data, logits)
     assert torch.equal(merged[0].pred_sem_seg.data[0], logits.argmax(0))
 
@@ -88,10 +88,10 @@ def test_refiner_sees_the_softmax_of_the_logits_and_the_rgb_image(picture):
     folder, truth = picture
     logits = torch.randn(2, 24, 30)
     logits[1] += torch.from_numpy(truth)
-    refiner = dict(type='DenseCRF', num_iter=3)
+    refiner = {'type': 'DenseCRF', 'num_iter': 3}
     one = sample(logits, (24, 30))
-    one.set_metainfo(dict(img_path=str(folder / 'image.png')))
-    merged = MODELS.build(dict(type='MaxScaleTTA', module=Stub(), refiner=refiner)).merge_preds([[one]])[0]
+    one.set_metainfo({'img_path': str(folder / 'image.png')})
+    merged = MODELS.build({'type': 'MaxScaleTTA', 'module': Stub(), 'refiner': refiner}).merge_preds([[one]])[0]
     rgb = torch.from_numpy(np.array(Image.open(folder / 'image.png'))).permute(2, 0, 1)[None] / 255
     expected = MODELS.build(refiner)(rgb, logits.softmax(0)[None])[0].argmax(0)
     assert torch.equal(merged.pred_sem_seg.data[0], expected)
@@ -101,8 +101,8 @@ def test_refiner_sees_the_softmax_of_the_logits_and_the_rgb_image(picture):
 
 def test_image_of_another_size_is_refused(picture):
     one = sample(torch.randn(2, 3, 3), (3, 3))
-    one.set_metainfo(dict(img_path=str(picture[0] / 'image.png')))
-    tta = MODELS.build(dict(type='MaxScaleTTA', module=Stub(), refiner=dict(type='PAR')))
+    one.set_metainfo({'img_path': str(picture[0] / 'image.png')})
+    tta = MODELS.build({'type': 'MaxScaleTTA', 'module': Stub(), 'refiner': {'type': 'PAR'}})
     with pytest.raises(ValueError, match=r'image\.png is \(24, 30\), its prediction \(3, 3\)'):
         tta.merge_preds([[one]])
 
@@ -112,9 +112,9 @@ def test_pipeline_of_the_fragment(picture):
     folder, truth = picture
     config = Config.fromfile(FRAGMENT)
     with DefaultScope.overwrite_default_scope('mmseg'):
-        tta = MODELS.build(dict(**config.tta_model, module=dict(type='RedLogits')))
+        tta = MODELS.build(dict(**config.tta_model, module={'type': 'RedLogits'}))
         pipeline = Compose(config.tta_pipeline)
-    data = pipeline(dict(img_path=str(folder / 'image.png'), seg_map_path=str(folder / 'mask.png'), seg_fields=[]))
+    data = pipeline({'img_path': str(folder / 'image.png'), 'seg_map_path': str(folder / 'mask.png'), 'seg_fields': []})
     assert [tuple(image.shape[1:]) for image in data['inputs']] == [(24, 30)] * 2 + [(30, 38)] * 2 + [(36, 45)] * 2
     assert [s.flip for s in data['data_samples']] == [False, True] * 3
     merged = tta.test_step(pseudo_collate([data]))[0]

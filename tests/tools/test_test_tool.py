@@ -83,7 +83,7 @@ def toy(tmp_path_factory):
     model = build_model(root)
     for parameter in model.parameters():
         parameter.data.normal_(std=0.2)  # zero biases and tiny weights would predict one class everywhere
-    torch.save(dict(state_dict=model.state_dict(), meta=dict()), root / 'toy.pth')
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, root / 'toy.pth')
     return root
 
 
@@ -111,11 +111,11 @@ def run(toy, tmp_path):
 
 def evaluate_masks(toy, masks):
     """mIoU of the masks on disk by mmseg's metric."""
-    metric = METRICS.build(dict(type='IoUMetric'))
-    metric.dataset_meta = dict(classes=('background', 'cat', 'dog'))
+    metric = METRICS.build({'type': 'IoUMetric'})
+    metric.dataset_meta = {'classes': ('background', 'cat', 'dog')}
     for name, mask in masks.items():
         truth = np.array(Image.open(toy / 'masks' / f'{name}.png'))
-        sample = dict(pred_sem_seg=dict(data=torch.from_numpy(mask)), gt_sem_seg=dict(data=torch.from_numpy(truth)))
+        sample = {'pred_sem_seg': {'data': torch.from_numpy(mask)}, 'gt_sem_seg': {'data': torch.from_numpy(truth)}}
         metric.process({}, [sample])
     return metric.evaluate(len(masks))['mIoU']
 
@@ -156,7 +156,7 @@ def test_tta_is_the_sum_over_flips_and_the_maximum_over_scales(toy, run):
         scaled = mmcv.imresize(np.array(image)[..., ::-1], size)[..., ::-1].copy()
         pixels = (torch.from_numpy(scaled).permute(2, 0, 1)[None].float() - 120) / 60
         with torch.no_grad():
-            logits = [model.encode_decode(x, [dict(img_shape=x.shape[2:])]) for x in (pixels, pixels.flip(-1))]
+            logits = [model.encode_decode(x, [{'img_shape': x.shape[2:]}]) for x in (pixels, pixels.flip(-1))]
         logits = [
             torch.nn.functional.interpolate(x, (40, 48), mode='bilinear') for x in (logits[0], logits[1].flip(-1))
         ]

@@ -12,14 +12,14 @@ CLASSES = ('background', 'cat', 'dog')
 
 def row(height=20, width=30, **changes):
     rng = np.random.default_rng(0)
-    values = dict(
-        image=rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
-        cam=rng.random((2, height, width)).astype(np.float32),
-        pseudo_label=rng.choice([0, 1, 255], (height, width)),
-        prediction=rng.choice([0, 1, 2], (height, width)),
-        truth=rng.choice([0, 1, 255], (height, width)),
-        title='cat',
-    )
+    values = {
+        'image': rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        'cam': rng.random((2, height, width)).astype(np.float32),
+        'pseudo_label': rng.choice([0, 1, 255], (height, width)),
+        'prediction': rng.choice([0, 1, 2], (height, width)),
+        'truth': rng.choice([0, 1, 255], (height, width)),
+        'title': 'cat',
+    }
     return PictureRow(**{**values, **changes})
 
 

@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    cfg.model.setdefault('test_cfg', dict(mode='whole'))
+    cfg.model.setdefault('test_cfg', {'mode': 'whole'})
     cfg.model.test_cfg.cam = True
     model = MODELS.build(cfg.model)
     load_checkpoint(model, args.checkpoint, map_location='cpu', strict=True)

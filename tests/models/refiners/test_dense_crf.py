@@ -69,7 +69,7 @@ def test_direct_call():
 @pytest.mark.parametrize('num_iter', [1, 5])
 def test_exact_mean_field(num_iter):
     images, scores = scene(noise=0.02)
-    gaussian, bilateral = dict(sxy=2, compat=0.5), dict(sxy=6, srgb=20, compat=1)
+    gaussian, bilateral = {'sxy': 2, 'compat': 0.5}, {'sxy': 6, 'srgb': 20, 'compat': 1}
     refined = build(num_iter=num_iter, gaussian=gaussian, bilateral=bilateral)(images, scores)[0].numpy()
     expected = exact_mean_field(images[0].double().numpy(), scores[0].double().numpy(), num_iter, gaussian, bilateral)
     # The lattice is approximate: 0.003 and 0.007 off here, while the CRF moves probabilities by 0.07 and 0.13.
