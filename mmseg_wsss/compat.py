@@ -130,8 +130,9 @@ def _history_method(owner: type, name: str):
 def allow_mmengine_checkpoints() -> None:
     """Allow-list the few harmless classes of an mmengine checkpoint for ``torch.load(weights_only=True)``.
 
-    Only torch 2.6 and later load that way unless told otherwise. mmengine pickles its log buffers with references to their methods, that is with ``getattr``; the real one would open
-    every door, so a version that knows only those methods stands in for it.
+    Only torch 2.6 and later load that way unless told otherwise. mmengine pickles its log buffers with references to
+    their methods, that is with ``getattr``; the real one would open every door, so a version that knows only those
+    methods stands in for it.
     """
     if Version(torch.__version__) < Version('2.6'):
         return

@@ -1,7 +1,9 @@
 # Runtime of every config: logging, checkpoints, one validation pass per interval.
 default_scope = 'mmseg'
 custom_imports = dict(imports=['mmseg_wsss'], allow_failed_imports=False)
-env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl'))
+env_cfg = dict(
+    cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
+)
 # Before `seg_start` the decoder has no gradient, which DistributedDataParallel has to be told.
 find_unused_parameters = True
 log_processor = dict(by_epoch=False)

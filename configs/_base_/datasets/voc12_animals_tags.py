@@ -5,7 +5,9 @@ _animals = dict(classes=classes, image_labels=dict(path='image_labels_animals.js
 train_dataloader = dict(dataset=dict(ann_file='ImageSets/Segmentation/animals_train_aug.txt', **_animals))
 val_dataloader = dict(
     dataset=dict(
-        ann_file='ImageSets/Segmentation/animals_val.txt', data_prefix=dict(seg_map_path='SegmentationClassAnimals'), **_animals
+        ann_file='ImageSets/Segmentation/animals_val.txt',
+        data_prefix=dict(seg_map_path='SegmentationClassAnimals'),
+        **_animals,
     )
 )
 test_dataloader = val_dataloader

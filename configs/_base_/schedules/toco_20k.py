@@ -5,7 +5,10 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(
         custom_keys=dict(
-            cam_head=dict(lr_mult=10), aux_cam_head=dict(lr_mult=10), projector=dict(lr_mult=10), decode_head=dict(lr_mult=10)
+            cam_head=dict(lr_mult=10),
+            aux_cam_head=dict(lr_mult=10),
+            projector=dict(lr_mult=10),
+            decode_head=dict(lr_mult=10),
         )
     ),
 )

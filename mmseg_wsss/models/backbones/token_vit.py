@@ -103,11 +103,17 @@ class TokenViT(VisionTransformer):
         """Images (B, 3, H, W) to tokens (B, T + h * w, D) with their position, and the grid (h, w)."""
         if min(images.shape[-2:]) < self.patch_size:
             height, width = images.shape[-2:]
-            raise ValueError(f'image of {height}x{width} px is smaller than one patch ({self.patch_size} px); enlarge it')
+            raise ValueError(
+                f'image of {height}x{width} px is smaller than one patch ({self.patch_size} px); enlarge it'
+            )
         patches, grid = self.patch_embed(images)  # (B, h * w, D)
         x = torch.cat((self.cls_token.expand(len(images), -1, -1), patches), dim=1)
         position = resize_pos_embed(
-            self.pos_embed, self.patch_resolution, grid, mode=self.interpolate_mode, num_extra_tokens=self.num_extra_tokens
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            mode=self.interpolate_mode,
+            num_extra_tokens=self.num_extra_tokens,
         )
         return self.pre_norm(self.drop_after_pos(x + position)), grid
 

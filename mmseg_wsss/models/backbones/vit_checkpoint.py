@@ -53,7 +53,9 @@ def read_vit_state_dict(path: str) -> dict[str, Tensor]:
             checkpoint = checkpoint[container]
     if not isinstance(checkpoint, dict) or not all(isinstance(value, Tensor) for value in checkpoint.values()):
         raise ValueError(f'{path}: not a state dict of tensors')
-    state = {re.sub(r'^(module\.)?(backbone\.|encoder\.)?', '', key): value.float() for key, value in checkpoint.items()}
+    state = {
+        re.sub(r'^(module\.)?(backbone\.|encoder\.)?', '', key): value.float() for key, value in checkpoint.items()
+    }
     to_mmpretrain_names(state)
     return {key: value for key, value in state.items() if not _UNUSED.match(key)}
 

@@ -63,7 +63,9 @@ def multi_scale_cam(
     size = images.shape[-2:]
     sums: list[Tensor] = []
     for scale in scales:
-        scaled = images if scale == 1 else F.interpolate(images, scale_factor=scale, mode='bilinear', align_corners=False)
+        scaled = (
+            images if scale == 1 else F.interpolate(images, scale_factor=scale, mode='bilinear', align_corners=False)
+        )
         if scale == 1 and at_scale_one is not None:
             pairs = zip(at_scale_one, cam_function(scaled.flip(-1)), strict=True)
         else:

@@ -40,7 +40,9 @@ def sample_corners(roi: Tensor, *, num: int, size: int) -> Tensor:
     margin = size // 2
     height, width = (side - 2 * margin for side in roi.shape[-2:])
     if height < 1 or width < 1 or height * width < num:
-        raise ValueError(f'{num} local crops of {size} px do not fit into {roi.shape[-2]}x{roi.shape[-1]} px; make them smaller')
+        raise ValueError(
+            f'{num} local crops of {size} px do not fit into {roi.shape[-2]}x{roi.shape[-1]} px; make them smaller'
+        )
     centres = roi[:, margin : margin + height, margin : margin + width]
     candidate = (centres != FOREGROUND).flatten(1)
     enough = candidate.sum(dim=1, keepdim=True) >= num

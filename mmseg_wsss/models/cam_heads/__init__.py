@@ -2,4 +2,4 @@
 
 from .cls_cam_head import ClsCAMHead
 
-__all__ = ["ClsCAMHead"]
+__all__ = ['ClsCAMHead']

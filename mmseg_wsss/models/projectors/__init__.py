@@ -2,4 +2,4 @@
 
 from .ema_projector import EMAProjector, ProjectionHead
 
-__all__ = ["EMAProjector", "ProjectionHead"]
+__all__ = ['EMAProjector', 'ProjectionHead']

@@ -2,4 +2,4 @@
 
 from .toco import ToCo
 
-__all__ = ["ToCo"]
+__all__ = ['ToCo']

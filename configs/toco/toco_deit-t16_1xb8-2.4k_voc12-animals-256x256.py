@@ -1,0 +1,60 @@
+"""ToCo, DeiT-Tiny/16, six classes of PASCAL VOC 2012, crops of 256: a run that two CPU cores finish in about an hour.
+
+Reproduces: nothing published; the recipe of ToCo (CVPR 2023) scaled down. Differences to it: half the image size (256-pixel crops of
+            images whose longer side is 288 times 0.5-2, local crops of 64), 2,400 iterations of 8 images, rate 1e-4, training CAMs
+            from scales 1 and 0.5, bfloat16.
+Expected:   docs/results/toco_voc12-animals.md
+Time:       docs/results/toco_voc12-animals.md
+Command:    python tools/train.py configs/toco/toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py
+            python tools/test.py configs/toco/toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py work_dirs/.../iter_2400.pth
+"""
+
+_base_ = [
+    '../_base_/models/toco_vit-b16.py',
+    '../_base_/datasets/voc12_animals_tags.py',
+    '../_base_/schedules/toco_20k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/tta.py',
+]
+num_classes, channels, crop = 6, 192, 256
+checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'
+model = dict(
+    data_preprocessor=dict(size=(crop, crop)),
+    backbone=dict(arch='deit-tiny', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+    cam_head=dict(num_classes=num_classes, in_channels=channels),
+    aux_cam_head=dict(num_classes=num_classes, in_channels=channels),
+    projector=dict(in_channels=channels),
+    decode_head=dict(in_channels=channels, num_classes=num_classes + 1),
+    cam_scales=(1.0, 0.5),
+    local_crop_size=64,
+    seg_start=400,
+)
+
+train_pipeline = _base_.train_pipeline
+train_pipeline[1].geometry[1].scale = (288, 288)
+train_pipeline[1].geometry[-1].crop_size = (crop, crop)
+train_pipeline[1].global_view[0].scale = crop
+# The network saw objects of half the native size, so it is shown images of a longer side of 384; results are at native size.
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=(384, 384), keep_ratio=True),
+    dict(type='LoadMask'),
+    dict(type='PackWSSSInputs'),
+]
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].transforms[0] = [dict(type='Resize', scale=(side, side), keep_ratio=True) for side in (384, 480, 576)]
+train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+max_iters = 2400
+optim_wrapper = dict(type='BF16OptimWrapper', optimizer=dict(lr=1e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=180),
+    dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=max_iters),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+default_hooks = dict(
+    logger=dict(interval=20),
+    checkpoint=dict(interval=400, max_keep_ckpts=2),
+)
