@@ -1,12 +1,13 @@
 """ToCo, DeiT-Tiny/16, six classes of PASCAL VOC 2012, crops of 256: a run that two CPU cores finish in about an hour.
 
-Reproduces: nothing published; the recipe of ToCo (CVPR 2023) scaled down. Differences to it: half the image size (256-pixel crops of
-            images whose longer side is 288 times 0.5-2, local crops of 64), 2,400 iterations of 8 images, rate 1e-4, training CAMs
-            from scales 1 and 0.5, bfloat16.
+Reproduces: nothing published; the recipe of ToCo (CVPR 2023) scaled down. Different from it: half the image size
+            (256-pixel crops of images whose longer side is 288 times 0.5-2, local crops of 64), 2,400 iterations of
+            8 images, rate 1e-4, training CAMs from scales 1 and 0.5, bfloat16.
 Expected:   docs/results/toco_voc12-animals.md
 Time:       docs/results/toco_voc12-animals.md
-Command:    python tools/train.py configs/toco/toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py
-            python tools/test.py configs/toco/toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py work_dirs/.../iter_2400.pth
+Command:    CONFIG=configs/toco/toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py
+            python tools/train.py $CONFIG --work-dir work_dirs/toco_animals
+            python tools/test.py $CONFIG work_dirs/toco_animals/iter_2400.pth
 """
 
 _base_ = [
@@ -34,7 +35,8 @@ train_pipeline = _base_.train_pipeline
 train_pipeline[1].geometry[1].scale = (288, 288)
 train_pipeline[1].geometry[-1].crop_size = (crop, crop)
 train_pipeline[1].global_view[0].scale = crop
-# The network saw objects of half the native size, so it is shown images of a longer side of 384; results are at native size.
+# The network saw objects of half the native size, so it is shown images of a longer side of 384; results are at
+# native size.
 test_pipeline = [
     dict(type='LoadImage'),
     dict(type='Resize', scale=(384, 384), keep_ratio=True),

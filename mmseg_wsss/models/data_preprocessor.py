@@ -12,8 +12,8 @@ from torch import Tensor
 class WSSSDataPreProcessor(SegDataPreProcessor):
     """mmseg's ``SegDataPreProcessor`` for inputs that may be a dict of views.
 
-    The difference: where ``inputs`` is a dict, its ``img`` and the data samples go through mmseg's preprocessor and every
-    other view through the same channel order and normalisation; each becomes one tensor (B, 3, H, W).
+    The difference: where ``inputs`` is a dict, its ``img`` and the data samples go through mmseg's preprocessor and
+    every other view through the same channel order and normalisation; each becomes one tensor (B, 3, H, W).
 
     Args:
         mean, std: per channel, RGB when ``bgr_to_rgb``; they belong to the pretrained weights.

@@ -30,7 +30,7 @@ def multi_hot(label: Sequence[int], num_classes: int) -> np.ndarray:
     indices = np.asarray(label, dtype=np.int64).reshape(-1)
     if indices.size and (indices.min() < 0 or indices.max() >= num_classes):
         raise ValueError(
-            f'image-level label {indices.tolist()} has an index outside 0..{num_classes - 1} (background is not a class)'
+            f'image-level label {indices.tolist()} has an index outside 0..{num_classes - 1}; background is no class'
         )
     score = np.zeros(num_classes, dtype=np.float32)
     score[indices] = 1

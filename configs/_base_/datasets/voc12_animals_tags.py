@@ -1,4 +1,5 @@
-# Six classes of PASCAL VOC 2012 (cat, cow, dog, horse, person, sheep): 3,139 training images by their tags, 462 val images by their masks.
+# Six classes of PASCAL VOC 2012 (cat, cow, dog, horse, person, sheep): 3,139 training images by their tags, 462 val
+# images by their masks.
 _base_ = './voc12_aug_tags.py'
 classes = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
 _animals = dict(classes=classes, image_labels=dict(path='image_labels_animals.json'))

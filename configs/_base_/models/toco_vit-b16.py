@@ -1,7 +1,10 @@
-# ToCo (CVPR 2023) with ViT-B/16, 20 classes. Ablation rows of Table 4 are None, rows of Table 5 are values:
-#   PTC off: model.loss_ptc=None          CTC off: model.loss_ctc=None model.projector=None       no L_seg: model.refiner=None
-#   auxiliary block 8/9/10/11: model.backbone.out_indices="(7,11)" ... "(10,11)"    local crop 64/80/112: model.local_crop_size=64
-#   momentum 0/.1/.99: model.projector.momentum=0
+# ToCo (CVPR 2023) with ViT-B/16, 20 classes. The ablations are plain values, also for `--cfg-options`:
+#   Table 4, without PTC      model.loss_ptc=None
+#   Table 4, without CTC      model.loss_ctc=None model.projector=None
+#   Table 4, without L_seg    model.refiner=None
+#   Table 5a, block 8 to 11   model.backbone.out_indices="(7,11)" ... "(10,11)"
+#   Table 5b, local crops     model.local_crop_size=64
+#   Table 5c, momentum        model.projector.momentum=0
 num_classes = 20
 channels = 768
 data_preprocessor = dict(

@@ -1,4 +1,5 @@
-# ToCo on VOC 2012: AdamW 6e-5 with new parts at ten times that, 1500 iterations of linear warm-up, polynomial decay over 20,000.
+# ToCo on VOC 2012: AdamW 6e-5 with new parts at ten times that, 1500 iterations of linear warm-up, polynomial decay
+# over 20,000.
 # The two schedulers multiply: after the warm-up the rate is exactly the published one, within it at most 7 % below.
 optim_wrapper = dict(
     type='OptimWrapper',

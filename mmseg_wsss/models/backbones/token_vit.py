@@ -37,7 +37,8 @@ class TokenViT(VisionTransformer):
     columns that do not fill a patch are not seen (published ToCo does the same).
 
     Args:
-        arch: a name of mmpretrain's zoo (``'deit-tiny'``, ``'deit-small'``, ``'base'`` ...) or a dict with ``embed_dims``,
+        arch: a name of mmpretrain's zoo (``'deit-tiny'``, ``'deit-small'``, ``'base'`` ...) or a dict with
+            ``embed_dims``,
             ``num_layers``, ``num_heads`` and ``feedforward_channels``.
         img_size: the size that the position embedding belongs to.
         patch_size: side of a patch in pixels.

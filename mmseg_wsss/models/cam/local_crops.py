@@ -23,8 +23,8 @@ def cam_to_roi(cam: Tensor, *, low: float, high: float) -> Tensor:
 def sample_corners(roi: Tensor, *, num: int, size: int) -> Tensor:
     """Draw the top-left corners of local crops whose centres are not foreground.
 
-    Centres lie at least half a crop away from the border and are drawn without replacement from pixels that are background or
-    uncertain; an image with fewer candidates than crops uses all positions instead.
+    Centres lie at least half a crop away from the border and are drawn without replacement from pixels that are
+    background or uncertain; an image with fewer candidates than crops uses all positions instead.
 
     Args:
         roi: (B, H, W) with 0, 1, 2.

@@ -75,7 +75,8 @@ def refined_label(
 ) -> Tensor:
     """Pseudo-labels of the segmentation branch (METHODS 2.3, L_seg).
 
-    The CAMs get a background channel of constant height, once ``high`` and once ``low``; softmax over background and the
+    The CAMs get a background channel of constant height, once ``high`` and once ``low``; softmax over background and
+    the
     classes present; refinement against the image at half resolution; arg-max. Foreground where the high background
     still loses, background where the low one already wins, uncertain elsewhere.
 

@@ -18,7 +18,8 @@ def class_token_contrast(
     """ToCo Eq. 4 (with the minus sign that the printed equation lacks), computed without overflow.
 
     For every anchor p (a teacher view), every positive q+ and the negatives q- of the same image:
-    ``-log(exp(p.q+/t) / (exp(p.q+/t) + sum exp(p.q-/t) + eps))``, averaged over anchors and positives, then over images.
+    ``-log(exp(p.q+/t) / (exp(p.q+/t) + sum exp(p.q-/t) + eps))``, averaged over anchors and positives, then over
+    images.
 
     Args:
         student: projections of all views (B, V, P), the global ones first; gradients flow into them.

@@ -29,9 +29,10 @@ from ..cam import (
 class ToCo(EncoderDecoder):
     """Single-stage segmentation from image-level labels (ToCo Figure 3, Eq. 5).
 
-    A mmseg ``EncoderDecoder``: necks, decode heads, auxiliary heads, inference and test-time augmentation are mmseg's own. The
-    training inputs are ``dict(img=..., global_view=..., local_view=...)`` (see ``MultiView``), the labels image-level ones.
-    Every part that is ``None`` is left out of the loss, which gives the rows of Table 4.
+    A mmseg ``EncoderDecoder``: necks, decode heads, auxiliary heads, inference and test-time augmentation are
+    mmseg's own. The
+    training inputs are ``dict(img=..., global_view=..., local_view=...)`` (see ``MultiView``), the labels
+    image-level ones. Every part that is ``None`` is left out of the loss, which gives the rows of Table 4.
 
     Args:
         backbone: a backbone with ``tokens`` (``TokenViT``) whose ``out_indices`` hold the auxiliary and the last block.
@@ -108,7 +109,8 @@ class ToCo(EncoderDecoder):
         """All terms of the training objective.
 
         Args:
-            inputs: ``img`` (B, 3, H, W); ``global_view`` and ``local_view`` of the same shape where ``loss_ctc`` is on. A plain
+            inputs: ``img`` (B, 3, H, W); ``global_view`` and ``local_view`` of the same shape where ``loss_ctc`` is
+                on. A plain
                 tensor stands for ``img``.
             data_samples: with image-level labels and ``valid_box``.
         """
@@ -197,7 +199,8 @@ class ToCo(EncoderDecoder):
 
     @torch.no_grad()
     def cams(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Multi-scale CAMs (B, C, H, W) in [0, 1) of normalised images: the final one and, where there is one, the auxiliary.
+        """Multi-scale CAMs (B, C, H, W) in [0, 1) of normalised images: the final one and, where there is one, the
+        auxiliary.
 
         Not multiplied by image-level labels.
         """
@@ -207,8 +210,8 @@ class ToCo(EncoderDecoder):
         """mmseg's prediction; with ``test_cfg.cam`` also the CAMs at the original image size.
 
         Returns:
-            samples with ``pred_sem_seg``, ``seg_logits`` and, when asked for, ``cam`` and ``cam_aux``: PixelData whose ``data``
-            is (C, H, W) in [0, 1), multiplied by the image-level labels where the sample has them.
+            samples with ``pred_sem_seg``, ``seg_logits`` and, when asked for, ``cam`` and ``cam_aux``: PixelData
+            whose ``data`` is (C, H, W) in [0, 1), multiplied by the image-level labels where the sample has them.
         """
         samples = super().predict(inputs, data_samples)
         if not self.test_cfg.get('cam', False):
