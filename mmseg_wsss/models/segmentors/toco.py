@@ -97,13 +97,16 @@ class ToCo(EncoderDecoder):
         self.seg_start = seg_start
         self.iteration = 0
 
-    def get_extra_state(self) -> dict:
-        """The iteration counter is saved with the weights: the segmentation loss starts by it."""
-        return dict(iteration=self.iteration)
+    def get_extra_state(self) -> Tensor:
+        """The iteration counter is saved with the weights: the segmentation loss starts by it.
 
-    def set_extra_state(self, state: dict) -> None:
+        A tensor beside the parameters, since mmengine broadcasts the whole state between processes.
+        """
+        return torch.tensor(self.iteration, device=next(self.parameters()).device)
+
+    def set_extra_state(self, state: Tensor) -> None:
         """Restore the iteration counter."""
-        self.iteration = int(state['iteration'])
+        self.iteration = int(state)
 
     def loss(self, inputs: dict[str, Tensor] | Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """All terms of the training objective.
