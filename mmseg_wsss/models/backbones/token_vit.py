@@ -100,6 +100,11 @@ class TokenViT(VisionTransformer):
         load_vit_checkpoint(self, self.init_cfg['checkpoint'])
         self._is_init = True
 
+    def train(self, mode: bool = True) -> 'TokenViT':
+        """As everywhere in PyTorch, and unlike mmpretrain's, it returns the module."""
+        super().train(mode)
+        return self
+
     def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Images (B, 3, H, W) to tokens (B, T + h * w, D) with their position, and the grid (h, w)."""
         if min(images.shape[-2:]) < self.patch_size:

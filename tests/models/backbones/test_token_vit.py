@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from published import encoder_weights, published_weights
+
+from mmseg_wsss.models import TokenViT
+from mmseg_wsss.models.cam import conv_cam, multi_scale_cam
+
+SMALL = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=192)
+
+
+def pooled_logits(features, weight):
+    return F.adaptive_max_pool2d(features, 1).flatten(1) @ weight[:, :, 0, 0].T
+
+
+def check_network(vit, weights, recorded, images, shrink=1):
+    """Every recorded output of a published network, to 1e-3 relative."""
+    with torch.no_grad():
+        tokens = vit.tokens(images)
+    aux, final = tokens.maps
+    heads = (('', final, weights['classifier.weight']), ('_aux', aux, weights['aux_classifier.weight']))
+    torch.testing.assert_close(tokens.cls_token[:, 0], recorded['cls_token'], rtol=1e-3, atol=1e-4)
+    for name, features, weight in heads:
+        torch.testing.assert_close(pooled_logits(features, weight), recorded[f'cls{name}'], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(conv_cam(features, weight), recorded[f'cam{name}'], rtol=1e-3, atol=1e-5)
+    cams = multi_scale_cam(
+        lambda x: tuple(conv_cam(m, w) for m, (_, _, w) in zip(vit(x)[::-1], heads, strict=True)), images
+    )
+    for cam, name in zip(cams, ('ms_cam', 'ms_cam_aux'), strict=True):
+        torch.testing.assert_close(F.avg_pool2d(cam, shrink), recorded[name], rtol=1e-3, atol=1e-4)
+    return final
+
+
+def seg_logits(features, weights):
+    """The published decoder (LargeFOV without biases)."""
+    x = F.conv2d(features, weights['decoder.conv6.weight'], padding=5, dilation=5).relu()
+    x = F.conv2d(x, weights['decoder.conv7.weight'], padding=5, dilation=5).relu()
+    return F.conv2d(x, weights['decoder.conv8.weight'])
+
+
+def test_small_network_gives_the_recorded_outputs(golden):
+    weights, recorded = published_weights('toco_small'), golden('toco_small')
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-3, -1)).eval()
+    vit.load_state_dict(encoder_weights(weights))
+    final = check_network(vit, weights, recorded, recorded['x'])
+    torch.testing.assert_close(seg_logits(final, weights), recorded['seg'], rtol=1e-3, atol=1e-5)
+
+
+def test_vit_b_gives_the_recorded_outputs(shared):
+    weights = published_weights('toco_vit_b')
+    with np.load(shared / 'golden' / 'toco_vit_b.npz', allow_pickle=False) as arrays:
+        recorded = {key: torch.from_numpy(arrays[key]) for key in arrays.files if key != 'x'}
+    vit = TokenViT(arch='base', out_indices=(9, 11)).eval()
+    vit.load_state_dict(encoder_weights(weights))
+    images = torch.from_numpy(np.random.RandomState(1012).randn(1, 3, 224, 288).astype(np.float32))
+    check_network(vit, weights, recorded, images, shrink=4)
+
+
+def test_attention_is_what_the_block_used():
+    torch.manual_seed(0)
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(0, 3), layer_scale_init_value=0.5).eval()
+    vit.init_weights()
+    images = torch.randn(2, 3, 48, 80)
+    with torch.no_grad():
+        plain, full = vit.tokens(images), vit.tokens(images, attention=True)
+        x, _ = vit._embed(images)
+        by_hand = vit.layers[0].attn(vit.layers[0].ln1(x))
+    for left, right in zip(plain.maps, full.maps, strict=True):
+        torch.testing.assert_close(left, right)
+    assert [a.shape for a in full.attention] == [(2, 3, 16, 16)] * 4
+    torch.testing.assert_close(torch.stack(full.attention).sum(-1), torch.ones(4, 2, 3, 16))
+    torch.testing.assert_close(full.attention_output[0], by_hand)
+    assert plain.attention == ()
+
+
+def test_attention_map_against_loops():
+    torch.manual_seed(0)
+    vit = TokenViT(arch=SMALL, img_size=32, out_indices=(3,)).eval()
+    vit.init_weights()
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        weights = vit.tokens(images, attention=True).attention[0][0, 1]
+        x, _ = vit._embed(images)
+        layer = vit.layers[0]
+        q, k, _ = layer.attn.qkv(layer.ln1(x))[0].chunk(3, dim=-1)
+    head = slice(16, 32)  # the second of three heads of 16 channels
+    for i in range(5):
+        scores = torch.tensor([float(q[i, head] @ k[j, head]) / 4 for j in range(5)])
+        torch.testing.assert_close(weights[i], scores.exp() / scores.exp().sum(), rtol=1e-4, atol=1e-6)
+
+
+def test_any_size_of_at_least_a_patch():
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,)).eval()
+    vit.init_weights()
+    images = torch.randn(1, 3, 45, 16)
+    with torch.no_grad():
+        ragged, cut = vit(images)[0], vit(images[:, :, :32])[0]
+    assert ragged.shape == (1, 48, 2, 1)
+    torch.testing.assert_close(ragged, cut)  # rows that fill no patch are not seen
+    with pytest.raises(ValueError, match='15x32 px is smaller than one patch'):
+        vit(torch.randn(1, 3, 15, 32))
+
+
+def test_several_class_tokens_start_as_copies_of_one():
+    source = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,))
+    source.init_weights()
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,), num_cls_tokens=5).eval()
+    vit.load_state_dict(source.state_dict())
+    assert vit.cls_token.shape == (1, 5, 48)
+    torch.testing.assert_close(vit.cls_token, source.cls_token.expand(-1, 5, -1))
+    torch.testing.assert_close(vit.pos_embed[:, :5], source.pos_embed[:, :1].expand(-1, 5, -1))
+    torch.testing.assert_close(vit.pos_embed[:, 5:], source.pos_embed[:, 1:])
+    with torch.no_grad():
+        tokens = vit.tokens(torch.randn(1, 3, 64, 64)).cls_token
+    torch.testing.assert_close(tokens, tokens[:, :1].expand(-1, 5, -1), rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_position_embedding_gets_no_gradient():
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,), freeze_pos_embed=True)
+    vit(torch.randn(1, 3, 64, 64))[0].sum().backward()
+    assert vit.pos_embed.grad is None
+    assert vit.cls_token.grad is not None
