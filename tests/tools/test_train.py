@@ -1,0 +1,60 @@
+"""What the command line of tools/train.py makes of a config."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.spec_from_file_location('train_tool', Path(__file__).parents[2] / 'tools' / 'train.py')
+train_tool = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(train_tool)
+
+
+@pytest.fixture
+def build(tmp_path):
+    """``build(text_of_config, *arguments)`` gives the final config."""
+
+    def _build(text: str, *arguments: str):
+        path = tmp_path / 'toy.py'
+        path.write_text(text)
+        return train_tool.build_cfg(train_tool.parse_args([str(path), *arguments]))
+
+    return _build
+
+
+def test_defaults(build):
+    cfg = build('model = dict(type="X")')
+    assert cfg.work_dir == 'work_dirs/toy'
+    assert cfg.randomness.seed == 0
+    assert cfg.launcher == 'none'
+    assert not cfg.get('resume')
+
+
+def test_the_command_line_wins_over_the_config(build):
+    text = 'randomness = dict(seed=5, deterministic=True)\nwork_dir = "here"\na = dict(b=1)'
+    assert build(text).randomness.seed == 5
+    cfg = build(text, '--seed', '9', '--work-dir', 'there', '--cfg-options', 'a.b=2', 'a.c=[3,4]')
+    assert cfg.randomness == {'seed': 9, 'deterministic': True}
+    assert cfg.work_dir == 'there'
+    assert cfg.a == {'b': 2, 'c': [3, 4]}
+
+
+def test_seed_zero_is_a_seed(build):
+    assert build('randomness = dict(seed=5)', '--seed', '0').randomness.seed == 0
+
+
+def test_resume_from_the_latest_or_from_a_file(build):
+    latest = build('load_from = "weights.pth"', '--resume')
+    assert (latest.resume, latest.load_from) == (True, None)
+    named = build('load_from = "weights.pth"', '--resume', 'iter_3.pth')
+    assert (named.resume, named.load_from) == (True, 'iter_3.pth')
+
+
+def test_amp_replaces_the_plain_wrapper_only(build):
+    assert build('optim_wrapper = dict(type="OptimWrapper", a=1)', '--amp').optim_wrapper == {
+        'type': 'BF16OptimWrapper',
+        'a': 1,
+    }
+    assert build('optim_wrapper = dict(a=1)', '--amp').optim_wrapper.type == 'BF16OptimWrapper'
+    with pytest.raises(ValueError, match=r"--amp replaces .* 'OptimWrapper', but .*toy.py has 'AmpOptimWrapper'"):
+        build('optim_wrapper = dict(type="AmpOptimWrapper")', '--amp')
