@@ -1,0 +1,249 @@
+"""Time of every part of one ToCo training iteration, and peak memory, on CPU or GPU.
+
+    python benchmarks/toco_step.py --config configs/toco/....py --batch-size 4 --iters 5 --json out.json
+
+The iteration is the Runner's (``train_step`` with the config's pipeline, model and optimizer wrapper), without its
+hooks and with the batch loaded in the same process. Weights are random; every loss is on, the segmentation loss too.
+Where the config's data set is absent, JPEG images of PASCAL VOC's size are drawn.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from part_timer import CLOCKS, REST, WHOLE, PartTimer, peak_memory
+from PIL import Image
+
+from mmseg_wsss.models import ToCo
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT = ROOT / 'configs/toco/toco_vit-b16-in21k_1xb4-20k_voc12aug-448x448.py'
+DTYPES = {'OptimWrapper': 'float32', 'BF16OptimWrapper': 'bfloat16 autocast', 'AmpOptimWrapper': 'float16 autocast'}
+ENVIRONMENT = ('OMP_', 'MKL_', 'KMP_', 'MALLOC_', 'LD_PRELOAD', 'PYTORCH_')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--config', type=Path, default=DEFAULT, help='default: ViT-B/16 on PASCAL VOC, crops of 448')
+    parser.add_argument('--batch-size', type=int, help="default: the config's")
+    parser.add_argument('--iters', type=int, default=5, help='measured iterations (default: 5)')
+    parser.add_argument('--warmup', type=int, default=2, help='iterations before them (default: 2)')
+    parser.add_argument(
+        '--amp',
+        action=argparse.BooleanOptionalAction,
+        help="bfloat16 autocast or, with --no-amp, float32 (default: the config's)",
+    )
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
+    args = parser.parse_args(argv)
+    if args.iters < 1 or args.warmup < 0:
+        parser.error('--iters must be at least 1 and --warmup at least 0')
+    return args
+
+
+def build_cfg(args: argparse.Namespace) -> Config:
+    """The config with the command line's values in it, random weights and loading in this process."""
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.model.backbone.init_cfg = None
+    if args.amp is not None:
+        cfg.optim_wrapper.type = 'BF16OptimWrapper' if args.amp else 'OptimWrapper'
+    loader = cfg.train_dataloader
+    loader.update(num_workers=0, persistent_workers=False, batch_size=args.batch_size or loader.batch_size)
+    loader.pop('prefetch_factor', None)
+    return cfg
+
+
+def use_drawn_images_if_absent(cfg: Config, folder: Path) -> str:
+    """Point ``cfg`` at drawn images in ``folder`` unless its own data set is there; returns which of them it is."""
+    dataset = cfg.train_dataloader.dataset
+    root, labels = Path(dataset.get('data_root') or '/nowhere'), dataset.get('image_labels', {})
+    needed = ['.', dataset.get('ann_file'), labels.get('path'), labels.get('root')]
+    if all((root / path).exists() for path in needed if path):
+        return str(root)
+    count, num_classes = 16, cfg.model.cam_head.num_classes
+    classes = tuple(f'class{index}' for index in range(num_classes))
+    _draw_images(folder, count, classes)
+    cfg.train_dataloader.dataset = dict(
+        type='ImageTagDataset',
+        data_root=str(folder),
+        classes=classes,
+        image_labels=dict(type='TagFile', path='tags.json'),
+        data_prefix=dict(img_path='images'),
+        pipeline=dataset.pipeline,
+    )
+    return f'{count} drawn images'
+
+
+def _draw_images(folder: Path, count: int, classes: tuple[str, ...]) -> None:
+    """Coloured noise of few and of many pixels, 500x375 JPEG: as large and as costly to decode as a photograph."""
+    rng = np.random.default_rng(0)
+    (folder / 'images').mkdir(parents=True)
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((500, 375), Image.BICUBIC)
+        pixels = np.asarray(coarse) + rng.normal(0, 12, (375, 500, 1))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / 'images' / f'{number}.jpg', quality=90)
+    tags = {f'{number}.jpg': [classes[number % len(classes)]] for number in range(count)}
+    (folder / 'tags.json').write_text(json.dumps(tags))
+
+
+def wrap_parts(timer: PartTimer, model: ToCo, optim: OptimWrapper) -> None:
+    """Name the parts of ``model.train_step``; what an ablation leaves out has none."""
+    timer.wrap(model.data_preprocessor, 'forward', 'normalise')
+    timer.wrap(model.backbone, 'tokens', 'forward')  # the main one; inside another part it is that part's
+    for head in filter(None, (model.cam_head, model.aux_cam_head)):
+        timer.wrap(head, 'loss', 'classification losses')
+    timer.wrap(model, '_training_cams', 'multi-scale CAM')
+    timer.wrap(model, '_patch_contrast', 'PTC')
+    timer.wrap(model, '_class_contrast', 'CTC')
+    if model.projector is not None:
+        timer.wrap(model.projector, 'update', 'EMA')
+        timer.wrap(model.projector, 'forward', 'projector')
+        timer.wrap(model.projector, 'project_global', 'projector')
+    timer.wrap(model, '_with_pseudo_label', 'pseudo-label')
+    if model.refiner is not None:
+        timer.wrap(model.refiner, 'forward', 'refiner')
+    timer.wrap(model, '_decode_head_forward_train', 'decode head and its loss')
+    timer.wrap(optim, 'backward', 'backward')
+    for method in ('step', 'zero_grad'):
+        timer.wrap(optim, method, 'optimizer')
+
+
+def _batches(cfg: Config) -> Iterator[dict]:
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    while True:  # a finite sampler starts again
+        yield from loader
+
+
+def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
+    """Run ``warmup + iters`` iterations.
+
+    Returns:
+        header values; ``parts``: name -> clock -> one number per measured iteration; ``memory``: bytes.
+    """
+    place = torch.device(device)
+    init_default_scope('mmseg')
+    set_random_seed(0)
+    torch.backends.cudnn.benchmark = cfg.get('env_cfg', {}).get('cudnn_benchmark', False)
+    record = describe(cfg, place)
+    timer = PartTimer(place)
+    with tempfile.TemporaryDirectory() as folder:
+        record['data'] = use_drawn_images_if_absent(cfg, Path(folder) / 'drawn')
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        model.to(place).train()
+        model.iteration = model.seg_start
+        optim = build_optim_wrapper(model, cfg.optim_wrapper)
+        wrap_parts(timer, model, optim)
+        batches = _batches(cfg)
+        before = peak_memory(place)
+        for _ in range(warmup + iters):
+            with timer.iteration():
+                with timer.part('data'):
+                    batch = next(batches)
+                model.train_step(batch, optim)
+    measured = timer.iterations[warmup:]
+    record['parts'] = {
+        path: {clock: [float(parts[path][index]) for parts in measured] for index, clock in enumerate(CLOCKS)}
+        for path in measured[0]
+    }
+    kind = 'CUDA allocator' if place.type == 'cuda' else 'resident memory of the process'
+    record['memory'] = dict(kind=kind, peak=peak_memory(place), before_first_iteration=before)
+    return record
+
+
+def describe(cfg: Config, device: torch.device) -> dict:
+    """What a figure means nothing without: hardware, versions, threads, sizes, dtype, and how busy the machine is."""
+    wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    return dict(
+        date=datetime.now(timezone.utc).isoformat(timespec='minutes'),
+        config=Path(cfg.filename).stem,
+        device=torch.cuda.get_device_name(device) if device.type == 'cuda' else _cpu_name(),
+        threads=torch.get_num_threads(),
+        load_average=round(os.getloadavg()[0], 1),
+        batch_size=cfg.train_dataloader.batch_size,
+        crop=list(cfg.model.data_preprocessor.size),
+        dtype=DTYPES.get(wrapper, wrapper),
+        versions=dict(python=platform.python_version(), **_versions()),
+        environment={key: value for key, value in sorted(os.environ.items()) if key.startswith(ENVIRONMENT)},
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that compute; mmcv or mmcv-lite, whichever is there."""
+    found = {}
+    for name in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation', 'mmpretrain', 'numpy'):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _cpu_name() -> str:
+    """The CPU's own name where the system tells it, and the number of cores."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return f'{names[0] if names else platform.processor()}, {os.cpu_count()} cores'
+
+
+def to_table(record: dict) -> str:
+    """Header and markdown table of medians; medians of parts need not add up to the median of the total."""
+    header = {key: value for key, value in record.items() if key not in ('parts', 'memory')}
+    lines = [f'{key}: {_in_words(value)}' for key, value in header.items()]
+    memory, parts = record['memory'], record['parts']
+    lines.append(
+        f'peak memory: {memory["peak"] / 2**20:.0f} MiB ({memory["kind"]}), '
+        f'{memory["before_first_iteration"] / 2**20:.0f} MiB before the first iteration'
+    )
+    whole = np.median(parts[WHOLE]['wall_s'])
+    lines.append(f'medians of {len(parts[WHOLE]["wall_s"])} iterations\n')
+    lines += ['| part | wall ms | share | CPU ms | page faults |', '|---|--:|--:|--:|--:|']
+    for path in [path for path in parts if path not in (WHOLE, REST)] + [REST, WHOLE]:
+        wall, cpu, faults = (np.median(parts[path][clock]) for clock in CLOCKS)
+        name = path if '/' not in path else f'- {path}'
+        lines.append(f'| {name} | {wall * 1e3:.1f} | {wall / whole:.1%} | {cpu * 1e3:.1f} | {faults:.0f} |')
+    return '\n'.join(lines)
+
+
+def _in_words(value: object) -> object:
+    return ', '.join(f'{key} {entry}' for key, entry in value.items()) if isinstance(value, dict) else value
+
+
+def append_json(record: dict, path: Path) -> None:
+    """Append to the list in ``path``, which is replaced only by a complete file."""
+    records = json.loads(path.read_text()) if path.exists() else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'{path.name}.part')
+    temporary.write_text(json.dumps([*records, record], indent=1) + '\n')
+    temporary.replace(path)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print."""
+    args = parse_args(argv)
+    MMLogger.get_instance('toco_step', log_level='ERROR')  # of the table, not of every parameter's initialisation
+    record = measure(build_cfg(args), device=args.device, iters=args.iters, warmup=args.warmup)
+    print(to_table(record))
+    if args.json:
+        append_json(record, args.json)
+
+
+if __name__ == '__main__':
+    main()
