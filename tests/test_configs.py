@@ -1,0 +1,69 @@
+"""Every shipped config parses, says what it is, and builds."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from mmengine import load
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, TRANSFORMS
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+
+
+def test_there_are_configs():
+    assert len(CONFIGS) >= 6
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+def test_header_says_what_it_reproduces_the_number_the_time_and_the_command(path):
+    header = ast.get_docstring(ast.parse(path.read_text())) or ''
+    values = {}
+    for line in header.splitlines():
+        word, colon, value = line.partition(':')
+        if colon and word in ('Reproduces', 'Expected', 'Time', 'Command'):
+            values[word] = value.strip()
+    assert list(values) == ['Reproduces', 'Expected', 'Time', 'Command']
+    assert all(values.values()), f'{path.name}: an empty line in the header'
+    assert path.name in header or 'make demo' in header, 'the command names this config'
+
+
+def test_model_builds_and_its_parts_fit(path):
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    size = cfg.model.data_preprocessor.get('size')
+    crop = cfg.train_dataloader.dataset.pipeline[1].geometry[-1].crop_size
+    assert tuple(size or ()) == tuple(crop), 'mmseg stacks training images to data_preprocessor.size'
+    classes = cfg.train_dataloader.dataset.classes
+    assert cfg.val_dataloader.dataset.classes == classes == cfg.test_dataloader.dataset.classes
+
+    model = MODELS.build(cfg.model)
+    assert model.cam_head.num_classes == len(classes)
+    assert model.num_classes == len(classes) + 1
+    if model.loss_ctc is not None:
+        assert {'global_view', 'local_view'} <= set(cfg.train_dataloader.dataset.pipeline[1]), 'CTC needs both views'
+        assert model.local_crop_size < min(crop)
+
+
+def test_pipelines_and_schedules_build(path):
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        for transform in loader.dataset.pipeline:
+            TRANSFORMS.build(transform)
+    assert OPTIM_WRAPPERS.get(cfg.optim_wrapper.type) is not None
+    for scheduler in cfg.param_scheduler:
+        assert PARAM_SCHEDULERS.get(scheduler.type) is not None
+        assert scheduler.end <= cfg.train_cfg.max_iters, 'a schedule that outlives the training never ends'
+
+
+def test_model_index_lists_every_config():
+    index = load(ROOT / 'model-index.yml')
+    listed = [model['Config'] for path in index['Import'] for model in load(ROOT / path)['Models']]
+    assert sorted(listed) == sorted(path.relative_to(ROOT).as_posix() for path in CONFIGS)
