@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.runner import Runner
+from torch.distributed import destroy_process_group
 
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import prepare_cpu_launch
@@ -111,6 +112,9 @@ def main(argv: list[str] | None = None) -> None:
     if is_main_process():
         name = 'test' + '_tta' * args.tta + '_crf' * args.crf
         write_metrics(Path(cfg.work_dir) / f'{name}.json', metrics, args)
+    if is_distributed():  # leave together: a process whose peer is gone may abort while it exits
+        barrier()
+        destroy_process_group()
 
 
 if __name__ == '__main__':
