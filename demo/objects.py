@@ -57,30 +57,69 @@ LIMBS: dict[str, list[Polygon]] = {
 _ROUND = arc(0, 0, 0.8, 0.8)
 _EYES = [arc(-0.3, -0.15, 0.14, 0.18), arc(0.3, -0.15, 0.14, 0.18)]
 HEADS: dict[str, tuple[list[Polygon], list[Polygon]]] = {
-    'pointed ears': ([_ROUND, poly((-0.8, -0.2), (-0.75, -1.2), (-0.1, -0.7)), poly((0.8, -0.2), (0.75, -1.2), (0.1, -0.7))],
-                     [*_EYES, poly((-0.15, 0.2), (0.15, 0.2), (0, 0.42))]),
-    'long ears': ([_ROUND, arc(-0.4, -1.2, 0.22, 0.75), arc(0.4, -1.2, 0.22, 0.75)],
-                  [*_EYES, arc(-0.4, -1.2, 0.09, 0.5), arc(0.4, -1.2, 0.09, 0.5)]),
+    'pointed ears': (
+        [_ROUND, poly((-0.8, -0.2), (-0.75, -1.2), (-0.1, -0.7)), poly((0.8, -0.2), (0.75, -1.2), (0.1, -0.7))],
+        [*_EYES, poly((-0.15, 0.2), (0.15, 0.2), (0, 0.42))],
+    ),
+    'long ears': (
+        [_ROUND, arc(-0.4, -1.2, 0.22, 0.75), arc(0.4, -1.2, 0.22, 0.75)],
+        [*_EYES, arc(-0.4, -1.2, 0.09, 0.5), arc(0.4, -1.2, 0.09, 0.5)],
+    ),
     'beak': ([_ROUND], [arc(0.1, -0.2, 0.2, 0.2), poly((0.6, -0.35), (1.7, 0.1), (0.6, 0.4))]),
-    'cabin': ([poly((-0.9, 0.7), (-0.6, -0.8), (0.6, -0.8), (1.1, 0.7))],
-              [poly((-0.6, 0.4), (-0.4, -0.5), (-0.08, -0.5), (-0.08, 0.4)), poly((0.1, 0.4), (0.1, -0.5), (0.45, -0.5), (0.75, 0.4))]),
+    'cabin': (
+        [poly((-0.9, 0.7), (-0.6, -0.8), (0.6, -0.8), (1.1, 0.7))],
+        [
+            poly((-0.6, 0.4), (-0.4, -0.5), (-0.08, -0.5), (-0.08, 0.4)),
+            poly((0.1, 0.4), (0.1, -0.5), (0.45, -0.5), (0.75, 0.4)),
+        ],
+    ),
     'roof': ([poly((-1.3, 0.7), (0, -0.9), (1.3, 0.7)), box(0.5, -1.0, 0.85, 0.2)], [arc(0, 0.1, 0.28, 0.28)]),
-    'screen': ([box(-0.9, -0.75, 0.9, 0.75), box(-0.08, -1.4, 0.08, -0.7)], [box(-0.65, -0.35, -0.15, 0.05), box(0.15, -0.35, 0.65, 0.05), box(-0.5, 0.3, 0.5, 0.45)]),
-    'horns': ([arc(0, 0.1, 0.6, 0.8), poly((-0.5, -0.3), (-1.2, -1.0), (-0.2, -0.6)), poly((0.5, -0.3), (1.2, -1.0), (0.2, -0.6))], [arc(0, 0.5, 0.4, 0.25)]),
+    'screen': (
+        [box(-0.9, -0.75, 0.9, 0.75), box(-0.08, -1.4, 0.08, -0.7)],
+        [box(-0.65, -0.35, -0.15, 0.05), box(0.15, -0.35, 0.65, 0.05), box(-0.5, 0.3, 0.5, 0.45)],
+    ),
+    'horns': (
+        [
+            arc(0, 0.1, 0.6, 0.8),
+            poly((-0.5, -0.3), (-1.2, -1.0), (-0.2, -0.6)),
+            poly((0.5, -0.3), (1.2, -1.0), (0.2, -0.6)),
+        ],
+        [arc(0, 0.5, 0.4, 0.25)],
+    ),
     'trunk': ([_ROUND, box(0.4, 0.0, 0.8, 1.6)], [arc(0, -0.2, 0.2, 0.2)]),
-    'crest': ([_ROUND, poly((-0.6, -0.5), (-0.9, -1.3), (-0.2, -0.9), (0, -1.5), (0.25, -0.9), (0.8, -1.3), (0.6, -0.5))], [arc(0.2, 0, 0.25, 0.25)]),
+    'crest': (
+        [_ROUND, poly((-0.6, -0.5), (-0.9, -1.3), (-0.2, -0.9), (0, -1.5), (0.25, -0.9), (0.8, -1.3), (0.6, -0.5))],
+        [arc(0.2, 0, 0.25, 0.25)],
+    ),
     'ring': ([arc(0, 0, 1, 1)], [arc(0, 0, 0.6, 0.6)]),
-    'star': ([np.stack([np.sin(np.arange(10) * np.pi / 5) * np.tile([1.2, 0.5], 5), -np.cos(np.arange(10) * np.pi / 5) * np.tile([1.2, 0.5], 5)], 1)], [arc(0, 0, 0.2, 0.2)]),
+    'star': (
+        [
+            np.stack(
+                [
+                    np.sin(np.arange(10) * np.pi / 5) * np.tile([1.2, 0.5], 5),
+                    -np.cos(np.arange(10) * np.pi / 5) * np.tile([1.2, 0.5], 5),
+                ],
+                1,
+            )
+        ],
+        [arc(0, 0, 0.2, 0.2)],
+    ),
     'flag': ([box(-0.1, -1.4, 0.1, 0.9), poly((0.1, -1.4), (1.4, -0.9), (0.1, -0.3))], [arc(0.4, -0.9, 0.2, 0.2)]),
     'chimney': ([box(-0.5, -1.2, 0.5, 0.9)], [box(-0.5, -0.7, 0.5, -0.4), box(-0.5, 0.1, 0.5, 0.4)]),
-    'snout': ([poly((-0.8, -0.6), (0.4, -0.6), (1.4, 0.2), (1.4, 0.6), (-0.6, 0.7))], [arc(-0.1, -0.2, 0.15, 0.15), arc(1.25, 0.3, 0.18, 0.18)]),
-    'fan': ([arc(0, 0.6, 1.3, 1.5, 200, 340)], [poly((0, 0.6), (-0.9, -0.4), (-0.6, -0.6)), poly((0, 0.6), (0.9, -0.4), (0.6, -0.6))]),
+    'snout': (
+        [poly((-0.8, -0.6), (0.4, -0.6), (1.4, 0.2), (1.4, 0.6), (-0.6, 0.7))],
+        [arc(-0.1, -0.2, 0.15, 0.15), arc(1.25, 0.3, 0.18, 0.18)],
+    ),
+    'fan': (
+        [arc(0, 0.6, 1.3, 1.5, 200, 340)],
+        [poly((0, 0.6), (-0.9, -0.4), (-0.6, -0.6)), poly((0, 0.6), (0.9, -0.4), (0.6, -0.6))],
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of object: the only sure sign is ``head``; the rest are tendencies."""
+    """One kind of object: the only sure sign is ``head``, its form and its hue; the rest are tendencies."""
 
     name: str
     head: str
@@ -93,7 +132,9 @@ class Kind:
     """Probability that the body wears the kind's own texture and hue rather than any."""
 
 
-def draw(kind: Kind, canvas: np.ndarray, centre: tuple[float, float], size: float, rng: np.random.Generator) -> np.ndarray:
+def draw(
+    kind: Kind, canvas: np.ndarray, centre: tuple[float, float], size: float, rng: np.random.Generator
+) -> np.ndarray:
     """Draw one object of half-length ``size`` pixels into ``canvas`` (h, w, 3) float32, in place.
 
     Returns:
@@ -108,8 +149,12 @@ def draw(kind: Kind, canvas: np.ndarray, centre: tuple[float, float], size: floa
     limbs = LIMBS[rng.choice(kind.limbs)]
     outlines, marks = HEADS[kind.head]
     radius, at = rng.uniform(0.38, 0.5), np.array(kind.head_at) + rng.uniform(-0.08, 0.08, 2)
-    head_colour = colour(rng)
-    contrast = 255 - head_colour if abs(head_colour.mean() - 128) > 50 else np.full(3, 20 if rng.random() < 0.5 else 240, np.float32)
+    head_colour = colour(rng, list(HEADS).index(kind.head) / len(HEADS), 0.03)
+    contrast = (
+        255 - head_colour
+        if abs(head_colour.mean() - 128) > 50
+        else np.full(3, 20 if rng.random() < 0.5 else 240, np.float32)
+    )
     layers = [
         (limbs, 'plain', first * 0.6, first * 0.4),
         (body, name, first, second),

@@ -53,7 +53,7 @@ HOME_RATE = 0.5
 
 SIZE = (96, 128)
 MIN_VISIBLE = 100
-"""Fewest visible pixels of a class in a scene; a scene that shows less, or hides more than half of one, is drawn anew."""
+"""Fewest visible pixels of a class in a scene; one that shows less, or hides more than half of one, is drawn anew."""
 
 
 def background(height: int, width: int, rng: np.random.Generator, name: str | None = None) -> np.ndarray:
