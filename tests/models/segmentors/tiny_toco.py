@@ -1,6 +1,7 @@
 """A ToCo small enough for tests: 32-pixel images, patches of 8, three classes."""
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -64,7 +65,7 @@ def fcn_head() -> dict:
 def build_toco(**changes) -> ToCo:
     """A tiny model with initialised weights, in training mode."""
     init_default_scope('mmseg')
-    model = MODELS.build(tiny_config(**changes))
+    model = MODELS.build(ConfigDict(tiny_config(**changes)))  # mmseg reads test_cfg by attribute
     model.backbone.init_weights()
     return model.train()
 
@@ -75,12 +76,8 @@ def make_batch(labels: list[list[int]], size: int = SIZE) -> tuple[dict, list[Se
     generator = torch.Generator().manual_seed(7)
     names = ('img', 'global_view', 'local_view')
     views = {name: torch.randn(count, 3, size, size, generator=generator) for name in names}
-    samples = [
-        set_image_label(
-            SegDataSample(metainfo=dict(valid_box=(0, size, 0, size), ori_shape=(size, size))), label, CLASSES
-        )
-        for label in labels
-    ]
+    metainfo = dict(valid_box=(0, size, 0, size), ori_shape=(size, size), img_shape=(size, size))
+    samples = [set_image_label(SegDataSample(metainfo=metainfo), label, CLASSES) for label in labels]
     return views, samples
 
 

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from mmseg_wsss.models import PAR
+from mmseg_wsss.models.cam import cam_to_label, cam_to_roi, pair_relation, refined_label, valid_mask
+
+LOW, HIGH = 0.25, 0.7
+
+
+@pytest.fixture
+def recorded(golden):
+    g = golden('toco_pseudo_label')
+    g['cam'] = g['cams'] * g['image_labels'][:, :, None, None]
+    g['valid'] = valid_mask(g['valid_box_h0h1w0w1'], (48, 64), torch.device('cpu'))
+    return g
+
+
+def test_recorded_label_and_roi(recorded):
+    torch.testing.assert_close(recorded['cam'], recorded['valid_cams'])
+    label = cam_to_label(recorded['cam'], low=LOW, high=HIGH, valid=recorded['valid'])
+    assert torch.equal(label, recorded['label'])
+    assert torch.equal(cam_to_roi(recorded['cam'], low=LOW, high=HIGH), recorded['roi'].long())
+
+
+def test_recorded_refined_label(recorded):
+    label = refined_label(
+        recorded['cam'],
+        recorded['images'],
+        recorded['image_labels'],
+        PAR(),
+        low=LOW,
+        high=HIGH,
+        valid=recorded['valid'],
+    )
+    assert torch.equal(label, recorded['refined_label'].long())
+
+
+def test_refined_label_never_names_an_absent_class():
+    cam = torch.rand(2, 3, 16, 16)  # not multiplied by the labels, to tempt it
+    scores = torch.tensor([[1.0, 0, 0], [0, 0, 0]])
+    images = torch.rand(2, 3, 16, 16)
+    valid = torch.ones(2, 16, 16, dtype=torch.bool)
+    label = refined_label(cam, images, scores, PAR(num_iter=2), low=LOW, high=HIGH, valid=valid)
+    assert set(label[0].unique().tolist()) <= {0, 1, 255}
+    assert label[1].unique().tolist() == [0]  # nothing present: background everywhere
+
+
+def test_thresholds_are_inclusive_below_and_exclusive_above():
+    cam = torch.tensor([0.25, 0.2500001, 0.7, 0.7000001]).view(1, 1, 1, 4)
+    assert cam_to_label(cam, low=LOW, high=HIGH).tolist() == [[[0, 255, 255, 1]]]
+    assert cam_to_label(cam, low=0.5, high=0.5).tolist() == [[[0, 0, 1, 1]]]
+
+
+def test_label_is_the_class_of_the_maximum_inside_the_valid_region():
+    cam = torch.tensor([[0.9, 0.1, 0.9], [0.8, 0.95, 0.1]]).view(1, 2, 1, 3)
+    valid = torch.tensor([[[True, True, False]]])
+    assert cam_to_label(cam, low=LOW, high=HIGH, valid=valid).tolist() == [[[1, 2, 255]]]
+
+
+def test_valid_mask_is_half_open():
+    mask = valid_mask([(1, 3, 0, 2), (0, 0, 0, 0)], (3, 3), torch.device('cpu'))
+    assert mask[0].long().tolist() == [[0, 0, 0], [1, 1, 0], [1, 1, 0]]
+    assert not mask[1].any()
+
+
+def test_recorded_pairs(golden):
+    g = golden('toco_ptc')
+    positive, negative = pair_relation(g['labels'])
+    assert torch.equal(positive, g['pair_mask'] == 1)
+    assert torch.equal(negative, g['pair_mask'] == 0)

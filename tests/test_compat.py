@@ -1,0 +1,40 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+
+import mmseg_wsss  # noqa: F401
+
+
+def test_a_compiled_op_says_what_to_install():
+    ops = sys.modules.get('mmcv._ext')
+    if ops is None or getattr(ops, '__file__', None):
+        pytest.skip('full mmcv is installed: nothing is patched')
+    with pytest.raises(RuntimeError, match=r"'ca_forward_impl' needs the compiled mmcv.*Install mmcv>=2"):
+        ops.ca_forward_impl()
+
+
+def test_mmengine_checkpoints_are_read_with_weights_only(tmp_path):
+    buffer = HistoryBuffer()
+    for value in (1.0, np.float64(4.0)):
+        buffer.update(value)
+    torch.save({'message_hub': {'loss': buffer}, 'lr': np.float64(0.5)}, tmp_path / 'it.pth')
+    read = torch.load(tmp_path / 'it.pth', weights_only=True)
+    assert read['message_hub']['loss'].mean() == 2.5
+    assert read['message_hub']['loss'].statistics('max') == 4.0
+    assert read['lr'] == 0.5
+
+
+class _Reach:
+    """Pickles as ``getattr(dict, 'fromkeys')``: what an attacker's file would ask for."""
+
+    def __reduce__(self):
+        return getattr, (dict, 'fromkeys')
+
+
+def test_getattr_stays_closed(tmp_path):
+    torch.save({'x': _Reach()}, tmp_path / 'evil.pth')
+    with pytest.raises(Exception, match=r'fromkeys|Unsupported|dict'):
+        torch.load(tmp_path / 'evil.pth', weights_only=True)
