@@ -154,12 +154,25 @@ def allow_mmengine_checkpoints() -> None:
     )
 
 
+def register_config_package() -> None:
+    """Let configs inherit from ours, ``_base_ = 'mmseg_wsss::toco/....py'``, and from mmseg's also with its fork.
+
+    mmengine looks a package's ``.mim`` folder up by the name of its distribution, or else of its module.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    MODULE2PACKAGE.setdefault('mmseg_wsss', 'mmseg_wsss')
+    if 'onedl-mmsegmentation' in _installed(_NEEDED['mmseg'][0]):
+        MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
 def apply() -> None:
     """Apply every patch that this environment needs; calling it again changes nothing."""
     check_versions()
     patch_mmcv_ops()
     patch_torchvision_ops()
     allow_mmengine_checkpoints()
+    register_config_package()
 
 
 apply()
