@@ -142,7 +142,7 @@ def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
     init_default_scope('mmseg')
     set_random_seed(0)
     torch.backends.cudnn.benchmark = cfg.get('env_cfg', {}).get('cudnn_benchmark', False)
-    record = describe(cfg, place)
+    record = dict(describe(cfg, place), warmup=warmup)
     timer = PartTimer(place)
     with tempfile.TemporaryDirectory() as folder:
         record['data'] = use_drawn_images_if_absent(cfg, Path(folder) / 'drawn')

@@ -39,6 +39,7 @@ HEADER = {
     'versions',
     'environment',
     'data',
+    'warmup',
 }
 INNER = {'multi-scale CAM/forward', 'CTC/EMA', 'CTC/forward', 'CTC/projector', 'pseudo-label/refiner'}
 
@@ -125,6 +126,7 @@ def test_table_shows_medians_and_json_keeps_every_run(tmp_path):
 
     record = dict(
         config='c',
+        warmup=1,
         versions=dict(torch='2', numpy='1'),
         parts={
             WHOLE: costs(1, 2, 9),
@@ -136,6 +138,8 @@ def test_table_shows_medians_and_json_keeps_every_run(tmp_path):
     )
     table = toco_step.to_table(record).splitlines()
     assert 'versions: torch 2, numpy 1' in table
+    assert 'warmup: 1' in table
+    assert 'medians of 3 iterations' in table
     assert 'peak memory: 3 MiB (CUDA allocator), 1 MiB before the first iteration' in table
     assert table[-4:] == [
         '| data | 500.0 | 25.0% | 250.0 | 7 |',
