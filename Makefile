@@ -3,7 +3,7 @@
 #
 #   PYTHON=python3.12      the interpreter that .venv is made with (3.10, 3.11 or 3.12)
 #   TORCH_INDEX=URL        where torch comes from, e.g. https://download.pytorch.org/whl/cpu for the small build without CUDA
-#   DATA=, WEIGHTS=, METHOD=   passed on to the demo (see demo/README.md)
+#   DATA=, WEIGHTS=, ITERS=   passed on to the demo (see demo/run.py)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -30,7 +30,7 @@ help:
 	@sed -n '1,6p' Makefile
 
 demo: $(STAMP)
-	$(RUN) demo/run.py $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(METHOD),--method "$(METHOD)")
+	$(RUN) demo/run.py $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ITERS),--iters "$(ITERS)")
 
 test: lint
 	$(RUN) -m pytest
