@@ -1,0 +1,73 @@
+"""What the README promises a person with photos and tags: five edited lines, two commands, masks."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / 'configs' / 'toco' / 'toco_deit-s16_own-photos.py'
+SIZES = {'beach/001.png': (40, 30), 'beach/002.jpg': (30, 50), 'home.png': (33, 33), 'street.png': (64, 20)}
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    root = tmp_path / 'photos'
+    rng = np.random.default_rng(0)
+    for name, (width, height) in SIZES.items():
+        path = root / 'images' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+    rows = ['file,tags', 'beach/001.png,bird;fish', 'beach/002.jpg,fish', 'home.png,', 'street.png,bird']
+    (root / 'tags.csv').write_text('\n'.join(rows))
+    return root
+
+
+def edited(photos: Path) -> str:
+    """The template with its five lines edited, as a person would."""
+    text = TEMPLATE.read_text()
+    lines = dict(data_root=str(photos), tags='tags.csv', classes=('bird', 'fish'), checkpoint='none.pth', max_iters=2)
+    for name, value in lines.items():
+        text, count = re.subn(rf'(?m)^{name} = .*$', f'{name} = {value!r}', text)
+        assert count == 1, f'{name} is no longer a line of its own'
+    return text.replace("'../_base_", f"'{ROOT}/configs/_base_")
+
+
+def test_five_lines_train_and_write_a_mask_per_photo(photos, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(edited(photos))
+    cfg = Config.fromfile(config)
+    cfg.model.backbone.arch = dict(embed_dims=384, num_layers=12, num_heads=2, feedforward_channels=8)
+    cfg.merge_from_dict(
+        {
+            'model.backbone.init_cfg': None,
+            'model.local_crop_size': 32,
+            'model.data_preprocessor.size': (64, 64),
+            'model.seg_start': 1,
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.persistent_workers': False,
+            'train_dataloader.batch_size': 2,
+            'test_dataloader.num_workers': 0,
+            'test_evaluator.out_dir': str(tmp_path / 'masks'),
+            'work_dir': str(tmp_path / 'work'),
+            'param_scheduler': [],
+        }
+    )
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    pipeline[1].geometry[-1].crop_size = (64, 64)
+    pipeline[1].global_view[0].scale = 64
+    runner = Runner.from_cfg(cfg)
+    assert len(runner.build_dataloader(cfg.train_dataloader).dataset) == 3  # home.png has no tag: skipped
+    runner.train()
+    assert runner.model.iteration == 2
+    runner.test()
+    written = {path.stem: path for path in (tmp_path / 'masks').rglob('*.png')}
+    assert len(written) == len(SIZES), sorted(written)
+    for name, size in SIZES.items():
+        mask = Image.open(written[Path(name).stem])
+        assert mask.size == size
+        assert set(np.unique(mask)) <= {0, 1, 2}
