@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ class PictureRow:
         prediction: (H, W) segmentation ids.
         truth: (H, W) segmentation ids, 255 for ignored; None where there is no mask.
         title: Text beside the row, for example the tags.
+        photo: whether ``image`` is worth a column of its own.
     """
 
     image: np.ndarray
@@ -35,6 +36,7 @@ class PictureRow:
     prediction: np.ndarray
     truth: np.ndarray | None = None
     title: str = ''
+    photo: bool = True
 
     def __post_init__(self) -> None:
         size = self.image.shape[:2]
@@ -61,6 +63,11 @@ def heat(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
     return overlay(image, 255 * colormaps['turbo'](strongest)[..., :3], 0.6)
 
 
+def without_photos(rows: Sequence[PictureRow]) -> list[PictureRow]:
+    """The same rows on white, for photographs that must not be passed on; their page has no column of images."""
+    return [replace(row, image=np.full_like(row.image, 255), photo=False) for row in rows]
+
+
 def picture_page(
     rows: Sequence[PictureRow], *, classes: Sequence[str], palette: Sequence[Sequence[int]] = (), width: float = 13
 ) -> Figure:
@@ -77,14 +84,15 @@ def picture_page(
     """
     if not rows:
         raise ValueError('a page of pictures needs at least one sample')
-    cell = width / len(TITLES)
+    titles = TITLES if any(row.photo for row in rows) else TITLES[1:]
+    cell = width / len(titles)
     heights = [max(0.35, min(1.1, row.image.shape[0] / row.image.shape[1])) for row in rows]
     top = 0.3 + 0.35 * (1 + len(classes) // 10)  # inches above the pictures: titles below the legend
     figure = Figure(figsize=(width, cell * sum(heights) + top))
     FigureCanvasAgg(figure)  # draws without a display
     axes = figure.subplots(
         len(rows),
-        len(TITLES),
+        len(titles),
         squeeze=False,
         gridspec_kw={
             'height_ratios': heights, 'wspace': 0.03, 'hspace': 0.03, 'left': 0.03, 'right': 0.995, 'bottom': 0.005,
@@ -93,18 +101,18 @@ def picture_page(
     )  # fmt: skip
     for row, line in zip(rows, axes, strict=True):
         _draw_row(row, line, palette)
-    for axis, title in zip(axes[0], TITLES, strict=True):
+    for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
     _draw_legend(figure, rows, classes, palette)
     return figure
 
 
 def _draw_row(row: PictureRow, axes: Sequence, palette: Sequence[Sequence[int]]) -> None:
-    """One sample; a missing truth leaves its place empty."""
+    """One sample, with the photograph where there is a place for it; a missing truth leaves its place empty."""
     masks = [row.pseudo_label, row.prediction, row.truth]
     panels = [row.image, heat(row.image, row.cam)]
     panels += [None if mask is None else overlay(row.image, colorize(mask, palette), 0.75) for mask in masks]
-    for axis, panel in zip(axes, panels, strict=True):
+    for axis, panel in zip(axes, panels[-len(axes) :], strict=True):
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set_frame_on(False)

@@ -5,7 +5,7 @@ import pytest
 from mmseg.utils import get_palette
 from PIL import Image
 
-from mmseg_wsss.visualization import PictureRow, colorize, heat, overlay, picture_page, save_page
+from mmseg_wsss.visualization import PictureRow, colorize, heat, overlay, picture_page, save_page, without_photos
 
 CLASSES = ('background', 'cat', 'dog')
 
@@ -41,6 +41,15 @@ def test_heat_shows_the_strongest_class():
     one = heat(image, np.array([[[0.9, 0.1]], [[0.2, 0.9]]]))
     assert one[0, 0].tolist() == one[0, 1].tolist()
     assert heat(image, np.array([[[0.9, 0.1]]]))[0, 0].tolist() != heat(image, np.array([[[0.9, 0.1]]]))[0, 1].tolist()
+
+
+def test_a_page_without_photographs_shows_none_of_their_pixels():
+    (hidden,) = without_photos([row(image=np.full((20, 30, 3), 77, np.uint8))])
+    figure = picture_page([hidden], classes=CLASSES)
+    assert [axis.get_title() for axis in figure.axes] == ['CAM', 'pseudo-label', 'prediction', 'truth']
+    shown = figure.axes[2].images[0].get_array()  # 75 % colour over white, wherever it is
+    expected = overlay(np.full((20, 30, 3), 255, np.uint8), colorize(hidden.prediction, []), 0.75)
+    np.testing.assert_array_equal(shown, expected)
 
 
 def test_page(tmp_path):

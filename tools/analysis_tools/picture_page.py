@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.models import ToCo
 from mmseg_wsss.models.cam import cam_to_label, refined_label
-from mmseg_wsss.visualization import PictureRow, picture_page, save_page
+from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,6 +25,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file of this config')
     parser.add_argument('--num', type=int, default=8, help='images, spread evenly over the validation set')
     parser.add_argument('--out', default='page.png', metavar='FILE', help='the PNG to write')
+    parser.add_argument(
+        '--no-photos', action='store_true', help='maps on white: for photographs that may not be passed on'
+    )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values'
@@ -82,6 +85,8 @@ def main(argv: list[str] | None = None) -> None:
         with torch.no_grad():
             sample = model.test_step(pseudo_collate([dataset[int(index)]]))[0]
         rows.append(picture_row(model, sample, classes))
+    if args.no_photos:
+        rows = without_photos(rows)
     save_page(picture_page(rows, classes=classes, palette=dataset.metainfo.get('palette') or ()), args.out)
     print(f'{len(rows)} samples drawn on {args.out}')
 
