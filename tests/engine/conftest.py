@@ -39,8 +39,10 @@ MODEL = {
     'loss_ptc': {'type': 'PatchTokenContrastLoss'},
     'loss_ctc': {'type': 'ClassTokenContrastLoss'},
     'refiner': {'type': 'PAR', 'num_iter': 2, 'dilations': (1, 2)},
+    # most of a random CAM is background then, so that some local crops are negative
+    'cam_thresholds': (0.8, 0.9),
     'num_local_crops': 4,
-    'local_crop_size': 32,
+    'local_crop_size': 24,
     'seg_start': 2,
     'decode_head': {
         'type': 'FCNHead',
