@@ -15,10 +15,10 @@ from importlib.machinery import ModuleSpec
 import numpy as np
 import torch
 from packaging.specifiers import SpecifierSet
-from packaging.version import Version
 
 # Module -> the distributions that bring it (upstream first, then the maintained forks) and the versions that can work.
 _NEEDED = {
+    'torch': (('torch',), '>=2.6'),  # from here on torch.load reads tensors only, unless told otherwise
     'mmengine': (('mmengine', 'onedl-mmengine'), '>=0.10.0,<1.0.0'),
     'mmcv': (('mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmcv-full'), '>=2.0.0,<2.2.0'),
     'mmseg': (('mmsegmentation', 'onedl-mmsegmentation'), '>=1.2.0,<2.0.0'),
@@ -130,12 +130,9 @@ def _history_method(owner: type, name: str):
 def allow_mmengine_checkpoints() -> None:
     """Allow-list the few harmless classes of an mmengine checkpoint for ``torch.load(weights_only=True)``.
 
-    Only torch 2.6 and later load that way unless told otherwise. mmengine pickles its log buffers with references to
-    their methods, that is with ``getattr``; the real one would open every door, so a version that knows only those
-    methods stands in for it.
+    mmengine pickles its log buffers with references to their methods, that is with ``getattr``; the real one would open
+    every door, so a version that knows only those methods stands in for it.
     """
-    if Version(torch.__version__) < Version('2.6'):
-        return
     from mmengine.logging.history_buffer import HistoryBuffer
 
     core = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')

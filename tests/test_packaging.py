@@ -16,8 +16,15 @@ from mmseg_wsss import compat
 
 ROOT = Path(__file__).parents[1]
 # dashes written as underscores, to be keyword arguments
-UPSTREAM = {'mmengine': '0.10.7', 'mmcv_lite': '2.1.0', 'mmsegmentation': '1.2.2', 'mmpretrain': '1.2.0'}
+UPSTREAM = {
+    'torch': '2.13.0',
+    'mmengine': '0.10.7',
+    'mmcv_lite': '2.1.0',
+    'mmsegmentation': '1.2.2',
+    'mmpretrain': '1.2.0',
+}
 FORK = {
+    'torch': '2.13.0',
     'onedl_mmengine': '0.10.12',
     'onedl_mmcv': '2.3.6',
     'onedl_mmsegmentation': '1.4.2',
@@ -114,7 +121,7 @@ def test_pinned_packages_satisfy_each_other():
 def test_every_python_gets_the_same_libraries_below_us(python):
     pins = _lock(python)
     assert {name: pins[name.replace('_', '-')] for name in UPSTREAM} == UPSTREAM
-    assert (pins['torch'], pins['torchvision']) == ('2.13.0', '0.28.0')
+    assert pins['torchvision'] == '0.28.0'
     assert {'setuptools', 'ftfy', 'regex', 'pytest', 'ruff', 'pydensecrf2', 'opencv-python-headless'} <= set(pins)
     assert 'opencv-python' not in pins
 
@@ -141,6 +148,7 @@ def test_guard_accepts_what_can_work(monkeypatch, versions):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
+        ({'torch': '2.5.1'}, "torch 2.5.1 cannot work, >=2.6 is needed; mend it with: pip install 'torch>=2.6'"),
         ({'mmcv_lite': None}, "mmcv is missing; mend it with: pip install 'mmcv-lite>=2.0.0,<2.2.0'"),
         (
             {'mmcv_lite': None, 'mmcv': '2.2.0'},
@@ -171,7 +179,7 @@ def test_guard_names_the_remedy(monkeypatch, changes, message):
 
 
 def test_guard_names_all_problems_at_once(monkeypatch):
-    _pretend(monkeypatch, mmengine='0.7.0', mmcv_lite='2.1.0', mmpretrain='0.9.0')
+    _pretend(monkeypatch, torch='2.6.0+cpu', mmengine='0.7.0', mmcv_lite='2.1.0', mmpretrain='0.9.0')
     with pytest.raises(ImportError) as caught:
         compat.check_versions()
     first, *problems = str(caught.value).splitlines()

@@ -16,9 +16,15 @@ class WSSSDataPreProcessor(SegDataPreProcessor):
     every other view through the same channel order and normalisation; each becomes one tensor (B, 3, H, W).
 
     Args:
-        mean, std: per channel, RGB when ``bgr_to_rgb``; they belong to the pretrained weights.
-        **kwargs: further arguments of ``SegDataPreProcessor``.
+        bgr_to_rgb, rgb_to_bgr: reverse the channels, at most one of them.
+        **kwargs: further arguments of ``SegDataPreProcessor``; ``mean`` and ``std`` (per channel, RGB when
+            ``bgr_to_rgb``) belong to the pretrained weights.
     """
+
+    def __init__(self, *, bgr_to_rgb: bool = False, rgb_to_bgr: bool = False, **kwargs) -> None:
+        super().__init__(bgr_to_rgb=bgr_to_rgb, rgb_to_bgr=rgb_to_bgr, **kwargs)
+        # mmseg and its fork keep this under different names
+        self._reverse_channels = bgr_to_rgb or rgb_to_bgr
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Normalise and stack; see the class."""
@@ -31,7 +37,7 @@ class WSSSDataPreProcessor(SegDataPreProcessor):
 
     def _stack(self, view: list[Tensor]) -> Tensor:
         images = torch.stack([image.to(self.device, non_blocking=True) for image in view])
-        if self.channel_conversion:
+        if self._reverse_channels:
             images = images[:, [2, 1, 0]]
         images = images.float()
         return (images - self.mean) / self.std if self._enable_normalize else images
