@@ -38,7 +38,7 @@ class WSSSDataPreProcessor(SegDataPreProcessor):
     def _stack(self, view: list[Tensor]) -> Tensor:
         images = torch.stack([image.to(self.device, non_blocking=True) for image in view])
         if self._reverse_channels:
-            images = images[:, [2, 1, 0]]
+            images = images.flip(1)
         images = images.float()
         return (images - self.mean) / self.std if self._enable_normalize else images
 

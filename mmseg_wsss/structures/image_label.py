@@ -10,9 +10,6 @@ import numpy as np
 import torch
 from mmseg.structures import SegDataSample
 
-BACKGROUND = 0
-IGNORE = 255
-
 
 def multi_hot(label: Sequence[int], num_classes: int) -> np.ndarray:
     """Turn foreground class indices into a multi-hot vector.

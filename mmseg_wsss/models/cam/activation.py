@@ -46,7 +46,7 @@ def multi_scale_cam(
     scales: Sequence[float] = (1.0, 0.5, 1.5),
     at_scale_one: tuple[Tensor, ...] | None = None,
 ) -> tuple[Tensor, ...]:
-    """Multi-scale, flipped CAMs at the size of the images (METHODS 2.2; ToCo section 5.1).
+    """Multi-scale, flipped CAMs at the size of the images (ToCo Eq. 1 and section 5.1).
 
     Every scale and its mirror image are resized to the input size; the maximum of the pair goes through relu, the sum
     over scales is normalised by :func:`normalize_cam`. Not yet multiplied by image-level labels.

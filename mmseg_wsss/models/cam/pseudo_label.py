@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BACKGROUND, IGNORE = 0, 255
+from ...constants import BACKGROUND, IGNORE
 
 
 def valid_mask(boxes: Sequence[Sequence[int]], size: Sequence[int], device: torch.device) -> Tensor:
@@ -29,7 +29,7 @@ def valid_mask(boxes: Sequence[Sequence[int]], size: Sequence[int], device: torc
 
 
 def cam_to_label(cam: Tensor, *, low: float, high: float, valid: Tensor | None = None) -> Tensor:
-    """Threshold CAMs into labels (METHODS 2.2).
+    """Threshold CAMs into labels (ToCo section 4.2).
 
     Args:
         cam: (B, C, h, w) in [0, 1], already multiplied by the image-level labels.
@@ -73,11 +73,10 @@ def refined_label(
     high: float,
     valid: Tensor,
 ) -> Tensor:
-    """Pseudo-labels of the segmentation branch (METHODS 2.3, L_seg).
+    """Pseudo-labels of the segmentation branch (ToCo section 4.4).
 
     The CAMs get a background channel of constant height, once ``high`` and once ``low``; softmax over background and
-    the
-    classes present; refinement against the image at half resolution; arg-max. Foreground where the high background
+    the classes present; refinement against the image at half resolution; arg-max. Foreground where the high background
     still loses, background where the low one already wins, uncertain elsewhere.
 
     Args:
@@ -100,7 +99,7 @@ def refined_label(
     # both heights in one batch: (2B, C + 1, h, w)
     stacked = torch.cat((background, small_cam.repeat(2, 1, 1, 1)), dim=1)
     probability = stacked.masked_fill(absent.repeat(2, 1, 1, 1), float('-inf')).softmax(dim=1)
-    refined = refiner(small_images.repeat(2, 1, 1, 1), probability)
+    refined = refiner(small_images, probability)
     full = F.interpolate(refined, size=(height, width), mode='bilinear', align_corners=False)
     with_high, with_low = full.argmax(dim=1).chunk(2)
     label = torch.where(with_high > 0, with_high, IGNORE)

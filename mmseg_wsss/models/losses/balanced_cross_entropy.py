@@ -11,7 +11,7 @@ from .reduction import mean_over_ranks
 def balanced_cross_entropy(
     logits: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = 255
 ) -> Tensor:
-    """Mean over background pixels and mean over foreground pixels, averaged (METHODS: ToCo's L_seg).
+    """Mean over background pixels and mean over foreground pixels, averaged (ToCo section 4.4, L_seg).
 
     Args:
         logits: (B, K, H, W).

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class ProjectionHead(BaseModule):
-    """Three linear layers, L2 normalisation, then a linear layer whose rows have length 1 (METHODS 2.1).
+    """Three linear layers, L2 normalisation, then a linear layer whose rows have length 1 (ToCo section 4.3).
 
     The last layer is weight normalisation with its gain fixed at 1, so outputs are cosines in [-1, 1].
 

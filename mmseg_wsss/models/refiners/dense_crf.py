@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .interface import maps_per_image
+
 GAUSSIAN = MappingProxyType({'sxy': 1, 'compat': 1})
 BILATERAL = MappingProxyType({'sxy': 121, 'srgb': 5, 'compat': 4})
 _SMALLEST = 1e-5  # below it a probability of 0 would veto its class for ever
@@ -61,15 +63,13 @@ class DenseCRF(nn.Module):
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1].
-            scores: (B, K, h, w) >= 0, resized bilinearly to (H, W) and divided by their sum over the classes.
+            scores: (G * B, K, h, w) >= 0, G maps per image, map i belongs to image i % B; resized bilinearly to
+                (H, W) and divided by their sum over the classes.
 
         Returns:
-            (B, K, H, W) float32 probabilities on the device of the scores, without gradient.
+            (G * B, K, H, W) float32 probabilities on the device of the scores, without gradient.
         """
-        if images.shape[0] != scores.shape[0]:
-            raise ValueError(
-                f'DenseCRF got {images.shape[0]} images and scores of {scores.shape[0]}; give one map per image'
-            )
+        images = images.repeat(maps_per_image(images, scores), 1, 1, 1)
         scores = F.interpolate(scores.float(), size=images.shape[-2:], mode='bilinear', align_corners=False)
         pixels = (images.float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         maps = scores.cpu().numpy()

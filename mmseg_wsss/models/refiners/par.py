@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .interface import maps_per_image
+
 _EPS = 1e-8
 
 
@@ -57,23 +59,23 @@ class PAR(nn.Module):
 
         Args:
             images: (B, 3, H, W) in [0, 1].
-            scores: (B, K, h, w), resized bilinearly (corners aligned, as published) to (H, W).
+            scores: (G * B, K, h, w), G maps per image, map i belongs to image i % B; resized bilinearly (corners
+                aligned, as published) to (H, W).
 
         Returns:
-            (B, K, H, W) float32 without gradient.
+            (G * B, K, H, W) float32 without gradient.
         """
-        if images.shape[0] != scores.shape[0]:
-            raise ValueError(
-                f'PAR got {images.shape[0]} images and scores of {scores.shape[0]}; give one score map per image'
-            )
+        groups = maps_per_image(images, scores)
         with torch.autocast(images.device.type, enabled=False):  # squares of small differences
             scores = F.interpolate(scores.float(), size=images.shape[-2:], mode='bilinear', align_corners=True)
             if self.num_iter == 0:
                 return scores
             weights = self.affinity(images.float())
+            # Channels do not mix, so the maps of an image share its weights as channels: (B, G * K, H, W)
+            maps = scores.unflatten(0, (groups, -1)).transpose(0, 1).flatten(1, 2)
             for _ in range(self.num_iter):
-                scores = self._weighted_sum(scores, weights)
-            return scores
+                maps = self._weighted_sum(maps, weights)
+            return maps.unflatten(1, (groups, -1)).transpose(0, 1).flatten(0, 1)
 
     def affinity(self, images: Tensor) -> Tensor:
         """Weights (B, neighbours, H, W) of the neighbours of every pixel of ``images`` (B, 3, H, W), float32."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
-from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -29,10 +29,11 @@ from ..cam import (
 class ToCo(EncoderDecoder):
     """Single-stage segmentation from image-level labels (ToCo Figure 3, Eq. 5).
 
-    A mmseg ``EncoderDecoder``: necks, decode heads, auxiliary heads, inference and test-time augmentation are
-    mmseg's own. The
-    training inputs are ``dict(img=..., global_view=..., local_view=...)`` (see ``MultiView``), the labels
+    A mmseg ``EncoderDecoder``: necks, decode heads, auxiliary heads, inference and test-time augmentation are mmseg's
+    own. The training inputs are ``dict(img=..., global_view=..., local_view=...)`` (see ``MultiView``), the labels
     image-level ones. Every part that is ``None`` is left out of the loss, which gives the rows of Table 4.
+
+    The dense energy loss of the paper's last row is not here yet; its place is behind the segmentation loss.
 
     Args:
         backbone: a backbone with ``tokens`` (``TokenViT``) whose ``out_indices`` hold the auxiliary and the last block.
@@ -41,12 +42,13 @@ class ToCo(EncoderDecoder):
         aux_cam_head: classifier on the tokens of an intermediate block.
         loss_ptc: patch token contrast; needs ``aux_cam_head``.
         loss_ctc: class token contrast; needs ``aux_cam_head`` and ``projector``.
-        projector: projection head with its EMA twin.
+        projector: projection head with its EMA twin; not built where ``loss_ctc`` is off.
         refiner: refinement of the pseudo-labels; ``None`` turns the segmentation loss off.
         cam_scales: scales of the multi-scale CAM.
         cam_thresholds: (beta_l, beta_h), background at or below the first, foreground above the second.
         num_local_crops, local_crop_size: local views per image and their side in pixels.
-        seg_start: first iteration whose segmentation loss counts (published: 2000 on VOC).
+        seg_start: first iteration whose segmentation loss counts (published: 2000 on VOC). The counter is saved with
+            the weights, so a training that starts from a finished checkpoint (``load_from``) is past it.
         test_cfg: mmseg's, and ``cam=True`` to return ``cam`` and ``cam_aux`` beside the segmentation.
         **kwargs: further arguments of ``EncoderDecoder``.
 
@@ -113,8 +115,7 @@ class ToCo(EncoderDecoder):
 
         Args:
             inputs: ``img`` (B, 3, H, W); ``global_view`` and ``local_view`` of the same shape where ``loss_ctc`` is
-                on. A plain
-                tensor stands for ``img``.
+                on. A plain tensor stands for ``img``.
             data_samples: with image-level labels and ``valid_box``.
         """
         views = inputs if isinstance(inputs, dict) else dict(img=inputs)
@@ -165,9 +166,9 @@ class ToCo(EncoderDecoder):
     def _patch_contrast(self, tokens: Tokens, cam_aux: Tensor, valid: Tensor) -> Tensor:
         """PTC: relations of tokens by the auxiliary CAM supervise the final tokens (Eq. 3)."""
         grid = tokens.maps[-1].shape[-2:]
-        token_cam = resize(cam_aux, size=grid, mode='bilinear', align_corners=False)
-        # a token counts where its centre shows the image
-        token_valid = resize(valid[:, None].float(), size=grid, mode='nearest')[:, 0] > 0
+        token_cam = F.interpolate(cam_aux, size=grid, mode='bilinear', align_corners=False)
+        # a token counts where its centre shows the image ('nearest' alone would look at its corner)
+        token_valid = F.interpolate(valid[:, None].float(), size=grid, mode='nearest-exact')[:, 0] > 0
         token_label = cam_to_label(token_cam, low=self.low, high=self.high, valid=token_valid)
         return self.loss_ptc(tokens.maps[-1], *pair_relation(token_label))
 
@@ -202,8 +203,7 @@ class ToCo(EncoderDecoder):
 
     @torch.no_grad()
     def cams(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Multi-scale CAMs (B, C, H, W) in [0, 1) of normalised images: the final one and, where there is one, the
-        auxiliary.
+        """Multi-scale CAMs (B, C, H, W) in [0, 1) of normalised images: the final and, if there is one, the auxiliary.
 
         Not multiplied by image-level labels.
         """
@@ -220,9 +220,16 @@ class ToCo(EncoderDecoder):
         if not self.test_cfg.get('cam', False):
             return samples
         for name, cams in zip(('cam', 'cam_aux'), self.cams(inputs), strict=False):
-            for sample, cam in zip(samples, cams, strict=True):
-                full = resize(cam[None], size=sample.metainfo.get('ori_shape', cam.shape[-2:]), mode='bilinear')[0]
+            originals = cams if data_samples is None else self._to_original(cams, samples)
+            for sample, cam in zip(samples, originals, strict=True):
                 if 'gt_score' in sample:
-                    full = full * sample.gt_score[:, None, None]
-                sample.set_data({name: PixelData(data=full)})
+                    cam = cam * sample.gt_score[:, None, None]
+                sample.set_data({name: PixelData(data=cam)})
         return samples
+
+    def _to_original(self, cams: Tensor, samples: Sequence[SegDataSample]) -> list[Tensor]:
+        """CAMs (B, C, H, W) without padding, unflipped and resized, each (C, h, w), by mmseg's own post-processing."""
+        # a channel in front, because mmseg takes a single channel for a sigmoid's
+        padded = F.pad(cams, (0, 0, 0, 0, 1, 0))
+        copies = [SegDataSample(metainfo=sample.metainfo) for sample in samples]
+        return [copy.seg_logits.data[1:] for copy in self.postprocess_result(padded, copies)]

@@ -35,7 +35,6 @@ def test_too_few_candidates_means_anywhere():
     roi = torch.full((1, 12, 12), 2)
     roi[0, 6, 6] = 0
     corners = torch.cat([sample_corners(roi, num=5, size=4) for _ in range(30)])
-    assert corners.unique(dim=0).ndim
     assert len({tuple(c) for c in corners.flatten(0, 1).tolist()}) > 40  # of 64 positions
 
 

@@ -117,5 +117,11 @@ def test_missing_library_names_the_extra(monkeypatch):
 
 
 def test_mismatched_batch():
-    with pytest.raises(ValueError, match='2 images and scores of 1'):
+    with pytest.raises(ValueError, match='2 images and 1 score maps'):
         build()(torch.rand(2, 3, 4, 4), torch.rand(1, 2, 4, 4))
+
+
+def test_several_maps_of_an_image_are_refined_as_if_alone():
+    images, scores = torch.rand(2, 3, 12, 10), torch.rand(4, 3, 12, 10)
+    crf = DenseCRF(num_iter=2)
+    torch.testing.assert_close(crf(images, scores), torch.cat([crf(images, part) for part in scores.split(2)]))

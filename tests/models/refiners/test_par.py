@@ -99,7 +99,15 @@ def test_leaves_no_trace_in_a_checkpoint():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match='2 images and scores of 1'):
+    with pytest.raises(ValueError, match='2 images and 1 score maps'):
         build()(torch.rand(2, 3, 4, 4), torch.rand(1, 2, 4, 4))
     with pytest.raises(ValueError, match='dilations >= 1'):
         build(dilations=(0, 1))
+
+
+def test_several_maps_of_an_image_are_refined_as_if_alone():
+    images, scores = torch.rand(2, 3, 12, 10), torch.rand(6, 4, 6, 5)
+    par = PAR(num_iter=3, dilations=(1, 2))
+    together = par(images, scores)
+    apart = torch.cat([par(images, part) for part in scores.split(2)])
+    torch.testing.assert_close(together, apart)

@@ -122,8 +122,21 @@ def test_never_nan(labels, cam, dtype):
         assert losses['loss_ptc'].item() == pytest.approx(0.2 * 0.5)
 
 
-def test_padding_takes_no_part():
-    """What a crop shows outside its valid box changes neither the token labels nor the pseudo-label."""
+def test_a_token_counts_where_its_centre_shows_the_image():
+    """Patches of 8 pixels; the box begins and ends inside patches."""
+    model = build_toco()
+    views, samples = make_batch([[0, 1]])
+    samples[0].set_metainfo(dict(valid_box=(3, SIZE - 5, 5, SIZE)))  # rows 3..26, columns 5..31
+    pairs = []
+    model.loss_ptc.register_forward_pre_hook(lambda module, inputs: pairs.append(inputs[1] | inputs[2]))
+    force_cams(model, 0.0)  # everything is background, so every valid pair is known
+    model.loss(views, samples)
+    counts = pairs[0][0].any(dim=0).view(4, 4)
+    # centres at 4, 12, 20, 28: rows 4, 12 and 20 are inside, columns 12, 20 and 28
+    assert counts.long().tolist() == [[0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]]
+
+
+def test_padding_gets_no_pseudo_label():
     model = build_toco()
     views, samples = make_batch([[0, 1]])
     samples[0].set_metainfo(dict(valid_box=(8, SIZE, 0, 24)))
@@ -211,6 +224,34 @@ def test_predict_returns_gated_cams_at_the_original_size():
     assert sample.pred_sem_seg.data.shape == (1, 50, 40)
     model.test_cfg['cam'] = False
     assert 'cam' not in model.predict(views['img'], make_batch([[2]])[1])[0]
+
+
+def test_cams_leave_out_padding_and_turn_back_the_flip():
+    model = build_toco().eval()
+    views, samples = make_batch([[0, 1, 2]])
+    raw = torch.rand(1, CLASSES, SIZE, SIZE)
+    model.cams = lambda images: (raw,)
+    samples[0].set_metainfo(
+        dict(img_padding_size=(0, 8, 0, 4), ori_shape=(28, 24), flip=True, flip_direction='horizontal')
+    )
+    cam = model.predict(views['img'], samples)[0].cam.data
+    torch.testing.assert_close(cam, raw[0, :, :28, :24].flip(-1))
+
+
+def test_one_class_in_all():
+    model = build_toco(
+        cam_head=dict(type='ClsCAMHead', num_classes=1, in_channels=CHANNELS, in_index=1),
+        aux_cam_head=dict(type='ClsCAMHead', num_classes=1, in_channels=CHANNELS, in_index=0),
+        decode_head=dict(fcn_head(), num_classes=2),
+    )
+    views, samples = make_batch([[0], []])
+    for sample in samples:
+        sample.set_field(sample.gt_score[:1], 'gt_score')
+    finite(model.loss(views, samples), model)
+    with torch.no_grad():
+        sample = model.eval().predict(views['img'][:1], samples[:1])[0]
+        expected = model.cams(views['img'][:1])[0][0]
+    torch.testing.assert_close(sample.cam.data, expected)
 
 
 def test_number_of_encoder_passes_in_a_step():
