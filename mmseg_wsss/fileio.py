@@ -1,0 +1,37 @@
+"""Files that are there completely or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Write to the path that this gives, which becomes ``path`` when the block ends without an error.
+
+    .. code-block:: python
+
+        with whole_file('masks/a.png') as temporary:
+            image.save(temporary)
+
+    A reader never meets half a file, and an error in the block leaves what was at ``path`` before.
+
+    Args:
+        path: File to write or replace; its folder is made.
+
+    Yields:
+        A hidden path in the same folder (renaming does not work across disks) with the same extension (many writers
+        choose the format by it), different in each process.
+
+    Raises:
+        OSError: the folder cannot be made, or the block wrote no file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
