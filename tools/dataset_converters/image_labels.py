@@ -95,6 +95,7 @@ def build_source(args: argparse.Namespace) -> ImageLabelSource:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; ``None`` stands for that of the process."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars='@'
     )

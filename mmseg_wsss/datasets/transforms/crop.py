@@ -51,6 +51,7 @@ class RandomPadCrop(BaseTransform):
         self.crop_size = tuple(crop_size)
 
     def transform(self, results: dict) -> dict:
+        """Cut the window out of the image and its mask."""
         shape = results['img'].shape[:2]
         (source_h, target_h), (source_w, target_w) = (
             self._window(side, crop) for side, crop in zip(shape, self.crop_size, strict=True)

@@ -42,6 +42,7 @@ class PackWSSSInputs(PackSegInputs):
         super().__init__(meta_keys=meta_keys)
 
     def transform(self, results: dict) -> dict:
+        """Pack the image, its views and its image-level label; what is absent is left out."""
         packed = super().transform(results)
         views = results.get('views')
         if views:

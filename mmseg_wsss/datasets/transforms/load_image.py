@@ -82,6 +82,7 @@ class LoadImage(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
+        """Read the image and note its size."""
         image = read_image(results['img_path'])
         results['img'] = image
         results['img_shape'] = image.shape[:2]
@@ -105,6 +106,7 @@ class LoadMask(LoadAnnotations):
     """
 
     def transform(self, results: dict) -> dict:
+        """Read and check the mask where the sample has one."""
         if results.get('seg_map_path') is None:
             return results
         results.setdefault('seg_fields', [])

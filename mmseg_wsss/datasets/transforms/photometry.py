@@ -44,6 +44,7 @@ class DINOPhotometry(BaseTransform):
         self.solarize = v2.RandomSolarize(threshold=128, p=solarize_prob)
 
     def transform(self, results: dict) -> dict:
+        """Change the colours inside ``valid_box``; the padding stays black."""
         image = results['img']
         h0, h1, w0, w1 = results.get('valid_box', (0, image.shape[0], 0, image.shape[1]))
         output = np.zeros_like(image)

@@ -48,6 +48,7 @@ class MultiView(BaseTransform):
         self.local_view = _compose(local_view) if local_view is not None else None
 
     def transform(self, results: dict) -> dict:
+        """Make the views; the geometry of ``img`` is that of ``local_view``, ``global_view`` has its own."""
         loaded = {'img': results['img'], 'img_shape': results['img'].shape[:2]}
         results = self.geometry(results)
         aligned = dict(results)
