@@ -123,5 +123,5 @@ def test_mismatched_batch():
 
 def test_several_maps_of_an_image_are_refined_as_if_alone():
     images, scores = torch.rand(2, 3, 12, 10), torch.rand(4, 3, 12, 10)
-    crf = DenseCRF(num_iter=2)
+    crf = MODELS.build({'type': 'DenseCRF', 'num_iter': 2})
     torch.testing.assert_close(crf(images, scores), torch.cat([crf(images, part) for part in scores.split(2)]))

@@ -107,7 +107,7 @@ def test_errors():
 
 def test_several_maps_of_an_image_are_refined_as_if_alone():
     images, scores = torch.rand(2, 3, 12, 10), torch.rand(6, 4, 6, 5)
-    par = PAR(num_iter=3, dilations=(1, 2))
+    par = MODELS.build({'type': 'PAR', 'num_iter': 3, 'dilations': (1, 2)})
     together = par(images, scores)
     apart = torch.cat([par(images, part) for part in scores.split(2)])
     torch.testing.assert_close(together, apart)
