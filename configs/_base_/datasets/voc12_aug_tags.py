@@ -10,6 +10,7 @@ image_labels = dict(type='TagFile', path='image_labels.json')
 train_dataloader = dict(
     batch_size=4,
     num_workers=8,
+    pin_memory=True,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
