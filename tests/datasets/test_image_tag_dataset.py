@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.dataset import ClassBalancedDataset, pseudo_collate
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, TRANSFORMS
+from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -212,42 +212,6 @@ def test_unserialised_data_is_the_same(root):
     dataset = _dataset(root, serialize_data=False)
     assert _content(dataset) == _content(_dataset(root))
     assert dataset.get_cat_ids(1) == [0, 1]
-
-
-def test_any_dataset_of_mmseg_carries_labels(root):
-    source = {'type': 'TagFile', 'path': str(root / 'tags.json')}
-    step = {'type': 'LoadImageLabels', 'source': source, 'classes': CLASSES}
-    (root / 'split.txt').write_text('a\nd\n')
-    dataset = DATASETS.build(
-        {
-            'type': 'PascalVOCDataset',
-            'data_root': str(root),
-            'data_prefix': {'img_path': 'images', 'seg_map_path': 'masks'},
-            'ann_file': 'split.txt',
-            'pipeline': [step],
-        }
-    )
-    (root / 'tags.json').unlink()  # read once, when the pipeline was built
-    assert dataset[0]['gt_label'].tolist() == [0]
-    assert dataset[0]['gt_score'].tolist() == [1, 0]
-    assert dataset[1]['gt_label'].tolist() == []
-    assert dataset[1]['gt_score'].tolist() == [0, 0]
-
-
-def test_load_image_labels_takes_the_longest_name_and_misses_none(root):
-    (root / 'tags.json').write_text('{"c": ["cat"], "sub/c": ["dog"]}')
-    source = {'type': 'TagFile', 'path': str(root / 'tags.json')}
-    transform = TRANSFORMS.build({'type': 'LoadImageLabels', 'source': source, 'classes': CLASSES})
-    assert transform({'img_path': '/x/sub/c.png'})['gt_label'].tolist() == [1]
-    assert transform({'img_path': '/x/y/c.png'})['gt_label'].tolist() == [0]
-    with pytest.raises(KeyError, match=r'/x/e\.png has no entry in the image-level labels'):
-        transform({'img_path': '/x/e.png'})
-
-
-def test_load_image_labels_from_masks(root):
-    source = {'type': 'MaskFolder', 'root': str(root / 'masks')}
-    transform = TRANSFORMS.build({'type': 'LoadImageLabels', 'source': source, 'classes': CLASSES})
-    assert transform({'img_path': f'{root}/images/sub/c.png'})['gt_score'].tolist() == [1, 1]
 
 
 def test_counts_of_the_real_labels(shared, tmp_path):

@@ -1,6 +1,7 @@
 """Image-level labels for any data set of mmseg."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -17,7 +18,7 @@ class LoadImageLabels(BaseTransform):
     """Give a sample its image-level label, found by the path of its image.
 
     The source is read once, when the pipeline is built. A label is found under the longest ending of ``img_path``
-    that the source has a name for: ``b/c`` rather than ``c`` for ``a/b/c.jpg``.
+    that the source has a name for: ``b/c`` rather than ``c`` for ``a/b/c.jpg``. What precedes a ``..`` is left out.
 
     Required keys: ``img_path``. Added keys: ``gt_label`` (int64 array of foreground class indices, sorted) and
     ``gt_score`` (float32 multi-hot (C,)).
@@ -47,12 +48,24 @@ class LoadImageLabels(BaseTransform):
         return results
 
     def _find(self, img_path: str) -> list[int]:
-        parts = str(img_path).replace('\\', '/').lstrip('/').split('/')
-        for first in range(len(parts)):
-            label = self.labels.get(image_name('/'.join(parts[first:])))
-            if label is not None:
-                return label
+        for name in _names(img_path):
+            if name in self.labels:
+                return self.labels[name]
         raise KeyError(f'{img_path} has no entry in the image-level labels (an image without tags has an empty one)')
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(classes={self.classes}, images={len(self.labels)})'
+
+
+def _names(img_path: str) -> Iterator[str]:
+    """The names that an image may have by its path, longest first."""
+    path = str(img_path).replace('\\', '/')
+    parts: list[str] = []
+    for part in path.split('/'):
+        if part == '..':
+            parts.clear()
+        elif part not in ('', '.'):
+            parts.append(part)
+    for first in range(len(parts)):
+        with suppress(ValueError):  # an ending that begins with a drive is no name
+            yield image_name('/'.join(parts[first:]))
