@@ -128,3 +128,14 @@ def test_list_files_leaves_out_hidden_and_excluded(tmp_path):
         (tmp_path / path).touch()
     assert list_files(tmp_path, ('.jpg', '.png'), exclude=tmp_path / 'masks') == ['a.png', 'b.JPG', 'x/c.jpg']
     assert list_files(tmp_path, '.jpg') == ['b.JPG', 'x/c.jpg']
+
+
+def test_list_files_stays_below_its_root(tmp_path):
+    for path in ('root/a.jpg', 'root/x/b.jpg', 'elsewhere/c.jpg'):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / 'root' / 'outside').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'root' / 'loop').symlink_to(tmp_path / 'root')
+    (tmp_path / 'link').symlink_to(tmp_path / 'root')
+    assert list_files(tmp_path / 'root', '.jpg') == ['a.jpg', 'x/b.jpg']
+    assert list_files(tmp_path / 'link', '.jpg') == ['a.jpg', 'x/b.jpg']  # the root itself may be a link

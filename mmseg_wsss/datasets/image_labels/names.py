@@ -31,12 +31,13 @@ def image_name(path: str) -> str:
 def list_files(root: str | Path, suffixes: str | tuple[str, ...], exclude: str | Path | None = None) -> list[str]:
     """List files by extension (upper or lower case), in sub-folders too, as sorted relative ``/`` paths.
 
-    Hidden files (``._a.jpg`` of macOS) and everything below the folder ``exclude`` are left out.
+    Hidden files (``._a.jpg`` of macOS) and everything below the folder ``exclude`` are left out, and so are linked
+    sub-folders, which may lead out of the root or round in circles; the root itself may be a link.
     """
     suffixes = tuple(s.lower() for s in ([suffixes] if isinstance(suffixes, str) else suffixes))
     excluded = os.path.abspath(exclude) if exclude else None
     found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root):
         folders[:] = [f for f in folders if f[0] != '.' and os.path.abspath(os.path.join(folder, f)) != excluded]
         below = os.path.relpath(folder, root).replace(os.sep, '/')
         prefix = '' if below == '.' else f'{below}/'
