@@ -28,6 +28,7 @@ from mmengine.runner import Runner, set_random_seed
 from part_timer import CLOCKS, REST, WHOLE, PartTimer, peak_memory
 from PIL import Image
 
+from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.models import ToCo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -229,10 +230,8 @@ def _in_words(value: object) -> object:
 def append_json(record: dict, path: Path) -> None:
     """Append to the list in ``path``, which is replaced only by a complete file."""
     records = json.loads(path.read_text()) if path.exists() else []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.part')
-    temporary.write_text(json.dumps([*records, record], indent=1) + '\n')
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps([*records, record], indent=1) + '\n')
 
 
 def main(argv: list[str] | None = None) -> None:

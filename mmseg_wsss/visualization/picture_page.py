@@ -1,6 +1,5 @@
 """A page of pictures: one row per sample with image, CAM, pseudo-label, prediction and truth."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..datasets.palette import voc_palette
+from ..fileio import whole_file
 
 TITLES = ('image', 'CAM', 'pseudo-label', 'prediction', 'truth')
 
@@ -138,11 +138,5 @@ def _draw_legend(
 
 def save_page(figure: Figure, path: str | Path, *, dpi: int = 110) -> None:
     """Write the page as a PNG, complete or not at all; the folder is made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
+    with whole_file(path) as temporary:
         figure.savefig(temporary, format='png', dpi=dpi)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

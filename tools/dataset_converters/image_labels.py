@@ -11,7 +11,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from mmseg_wsss.datasets.image_labels import (
     MaskFolder,
     TagFile,
 )
+from mmseg_wsss.fileio import whole_file
 
 SOURCES = {
     'voc-xml': (VOCXML, 'root'),
@@ -61,16 +61,6 @@ def tag_file_text(labels: dict[str, list[int]], classes: Sequence[str], suffix: 
     writer.writerow(('file', 'tags'))
     writer.writerows((name, ';'.join(tags)) for name, tags in rows)
     return text.getvalue()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is there completely or, after an interruption, not at all."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_text(text, encoding='utf-8', newline='\n')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def report(labels: dict[str, list[int]], classes: Sequence[str]) -> str:
@@ -113,7 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         labels = build_source(args).load(args.classes)
-        write_whole(args.out, tag_file_text(labels, args.classes, args.out.suffix.lower()))
+        text = tag_file_text(labels, args.classes, args.out.suffix.lower())
+        with whole_file(args.out) as temporary:
+            temporary.write_text(text, encoding='utf-8', newline='\n')
     except (ImageLabelError, ValueError, OSError) as error:
         print(f'{error}\n{args.out} is not written', file=sys.stderr)
         return 1

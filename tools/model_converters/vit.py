@@ -7,13 +7,12 @@ optional: TokenViT loads the same files by ``init_cfg=dict(type='Pretrained', ch
 """
 
 import argparse
-import os
 import re
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.models import TokenViT
 from mmseg_wsss.models.backbones import read_vit_state_dict
 
@@ -55,9 +54,8 @@ def convert(source: str, target: str, num_heads: int | None = None) -> dict:
     arguments = {key: value for key, value in config.items() if key != 'type'}
     model = TokenViT(**arguments, init_cfg=dict(type='Pretrained', checkpoint=source))
     model.init_weights()
-    part = Path(f'{target}.part')
-    torch.save(model.state_dict(), part)
-    os.replace(part, target)
+    with whole_file(target) as temporary:
+        torch.save(model.state_dict(), temporary)
     return config
 
 
