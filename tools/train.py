@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmseg_wsss.engine import prepare_cpu_launch
+from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -58,6 +58,7 @@ def main() -> None:
     cfg = build_cfg(parse_args())
     prepare_cpu_launch(cfg)
     Runner.from_cfg(cfg).train()
+    finish_launch()
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Several processes on machines without CUDA, which mmengine's Runner does not start by itself."""
+"""Several processes: their start without CUDA, which mmengine's Runner does not know, and their common end."""
 
 import os
 
@@ -38,6 +38,17 @@ def prepare_cpu_launch(cfg: Config) -> None:
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
     }
     _revert_sync_bn(cfg.model)
+
+
+def finish_launch() -> None:
+    """Close the process group, on CPUs and GPUs, when all have come here; a no-op where there is none.
+
+    The processes leave together, because one whose peer is gone may abort while it exits. Not for a run that failed:
+    the others would be waited for.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def _revert_sync_bn(node: object) -> None:

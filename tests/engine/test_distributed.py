@@ -12,7 +12,7 @@ from loss_recorder import read_losses
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmseg_wsss.engine import prepare_cpu_launch
+from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
 
 ROOT = Path(__file__).parents[2]
 WHOLE_IMAGE = [{'type': 'RandomPadCrop', 'crop_size': (64, 64)}]
@@ -119,3 +119,10 @@ def test_cpu_launch_wraps_for_no_device_and_reverts_sync_bn(toy_cfg, monkeypatch
         'broadcast_buffers': False,
         'find_unused_parameters': True,
     }
+
+
+def test_finish_launch_closes_the_process_group_and_without_one_does_nothing(tmp_path):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    finish_launch()
+    assert not torch.distributed.is_initialized()
+    finish_launch()

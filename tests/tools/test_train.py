@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
 SPEC = importlib.util.spec_from_file_location('train_tool', Path(__file__).parents[2] / 'tools' / 'train.py')
 train_tool = importlib.util.module_from_spec(SPEC)
@@ -58,3 +59,20 @@ def test_amp_replaces_the_plain_wrapper_only(build):
     assert build('optim_wrapper = dict(a=1)', '--amp').optim_wrapper.type == 'BF16OptimWrapper'
     with pytest.raises(ValueError, match=r"--amp replaces .* 'OptimWrapper', but .*toy.py has 'AmpOptimWrapper'"):
         build('optim_wrapper = dict(type="AmpOptimWrapper")', '--amp')
+
+
+def test_training_leaves_no_process_group_behind(tmp_path, monkeypatch):
+    class Trained:
+        def train(self):
+            assert torch.distributed.is_initialized()
+
+    monkeypatch.setattr(train_tool.Runner, 'from_cfg', lambda cfg: Trained())
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    (tmp_path / 'toy.py').write_text('model = dict(type="X")')
+    monkeypatch.setattr('sys.argv', ['train.py', str(tmp_path / 'toy.py')])
+    try:
+        train_tool.main()
+        assert not torch.distributed.is_initialized()
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
