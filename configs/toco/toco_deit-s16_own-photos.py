@@ -50,13 +50,15 @@ test_pipeline = [
     dict(type='Resize', scale=(500, 500), keep_ratio=True),
     dict(type='PackWSSSInputs'),
 ]
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].transforms[0] = [dict(type='Resize', scale=(side, side), keep_ratio=True) for side in (500, 625, 750)]
 test_dataloader = dict(
     batch_size=1,
     num_workers=4,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(pipeline=test_pipeline, untagged='background', test_mode=True, **photos),
 )
-test_evaluator = dict(type='MaskWriter', out_dir='work_dirs/own_photos/masks')
+test_evaluator = dict(type='MaskWriter', out_dir='work_dirs/own_photos/masks', img_root=f'{data_root}/images')
 val_dataloader = val_evaluator = val_cfg = None
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=max_iters // 13),

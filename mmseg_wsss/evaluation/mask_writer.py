@@ -11,6 +11,7 @@ from mmseg.registry import METRICS
 from PIL import Image
 
 from ..datasets.palette import voc_palette
+from ..fileio import whole_file
 
 
 def write_mask(path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[int]] = ()) -> None:
@@ -27,46 +28,56 @@ def write_mask(path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[in
     path = Path(path)
     if mask.size and not 0 <= mask.min() <= mask.max() <= 255:
         raise ValueError(f'{path}: a palette PNG holds the ids 0..255, got {mask.min()}..{mask.max()}')
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))  # mode L; a palette makes it P
     colours = [*map(list, palette), *voc_palette(256)[len(palette) :]]
     image.putpalette([value for colour in colours[:256] for value in colour])
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
+    with whole_file(path) as temporary:
         image.save(temporary, format='PNG')
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @METRICS.register_module()
 class MaskWriter(BaseMetric):
-    """Write ``pred_sem_seg`` of every sample to ``out_dir/{stem of the image}.png``; measures nothing.
+    """Write ``pred_sem_seg`` of every sample as a PNG called like its image; measures nothing.
 
-    The difference to ``IoUMetric(output_dir=...)`` is the palette of the data set, whole files only, and that two
-    images of one name are refused instead of overwriting each other.
+    The difference to ``IoUMetric(output_dir=...)`` is the palette of the data set, whole files only, sub-folders, and
+    that two images of one name are refused instead of overwriting each other.
 
     Args:
         out_dir: Folder of the masks.
+        img_root: Folder of the images: ``img_root/a/1.jpg`` becomes ``out_dir/a/1.png``. By default ``out_dir/1.png``.
+
+    Raises:
+        ValueError: two images would become one file, or one is not below ``img_root``.
     """
 
     default_prefix = ''
 
-    def __init__(self, *, out_dir: str) -> None:
+    def __init__(self, *, out_dir: str, img_root: str | None = None) -> None:
         super().__init__()
         self.out_dir = Path(out_dir)
-        self._written: dict[str, str] = {}
+        self.img_root = img_root
+        self._written: dict[Path, str] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Write the masks of a batch."""
         for sample in data_samples:
             path = sample['img_path']
-            stem = Path(path).stem
-            if self._written.setdefault(stem, path) != path:
-                raise ValueError(f'{path} and {self._written[stem]} would both become {self.out_dir / stem}.png')
+            target = self._target(path)
+            if self._written.setdefault(target, path) != path:
+                hint = '; images in sub-folders need img_root, the folder above them' if self.img_root is None else ''
+                raise ValueError(f'{path} and {self._written[target]} would both become {target}{hint}')
             mask = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
-            write_mask(self.out_dir / f'{stem}.png', mask, self.dataset_meta.get('palette') or ())
+            write_mask(target, mask, self.dataset_meta.get('palette') or ())
             self.results.append(None)
+
+    def _target(self, path: str) -> Path:
+        """The file of the mask; links are not followed, so that an image keeps the place where it was listed."""
+        if self.img_root is None:
+            return self.out_dir / f'{Path(path).stem}.png'
+        relative = Path(os.path.relpath(path, self.img_root))
+        if relative.parts[:1] in ((), ('..',)):
+            raise ValueError(f'{path} is not below img_root {self.img_root}: its mask has no place in {self.out_dir}')
+        return self.out_dir / relative.with_suffix('.png')
 
     def compute_metrics(self, results: list) -> dict:
         """Nothing is measured."""

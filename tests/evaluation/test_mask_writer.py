@@ -32,8 +32,28 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     writer.dataset_meta = {'classes': ('background', 'cat')}
     mask = np.zeros((2, 2), int)
     writer.process({}, [sample('a/one.jpg', mask), sample('a/one.jpg', mask)])  # a padded repetition is none
-    with pytest.raises(ValueError, match=r'b/one\.jpg and a/one\.jpg would both become .*one\.png'):
+    with pytest.raises(ValueError, match=r'b/one\.jpg and a/one\.jpg would both become .*one\.png.*img_root'):
         writer.process({}, [sample('b/one.jpg', mask)])
+
+
+def test_masks_below_an_image_folder_keep_their_place(tmp_path):
+    writer = METRICS.build({'type': 'MaskWriter', 'out_dir': str(tmp_path), 'img_root': 'photos/../photos/images'})
+    writer.dataset_meta = {'classes': ('background', 'cat')}
+    paths = ['photos/images/a/IMG_1.jpg', 'photos/images/b/IMG_1.jpg', 'photos/images/x.y.png']
+    writer.process({}, [sample(path, np.full((2, 2), number)) for number, path in enumerate(paths)])
+    for number, name in enumerate(['a/IMG_1.png', 'b/IMG_1.png', 'x.y.png']):
+        assert np.array(Image.open(tmp_path / name)).tolist() == [[number] * 2] * 2
+    with pytest.raises(ValueError, match=r'b/IMG_1\.gif and photos/images/b/IMG_1\.jpg would both become .*IMG_1\.png'):
+        writer.process({}, [sample('photos/images/b/IMG_1.gif', np.zeros((2, 2), int))])
+
+
+@pytest.mark.parametrize('path', ['photos/other/1.jpg', 'photos/images/../1.jpg', '/1.jpg', 'photos/images'])
+def test_masks_never_leave_their_folder(tmp_path, path):
+    writer = METRICS.build({'type': 'MaskWriter', 'out_dir': str(tmp_path / 'out'), 'img_root': 'photos/images'})
+    writer.dataset_meta = {'classes': ('background', 'cat')}
+    with pytest.raises(ValueError, match=r'is not below img_root photos/images'):
+        writer.process({}, [sample(path, np.zeros((2, 2), int))])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ids_that_do_not_fit_are_refused(tmp_path):

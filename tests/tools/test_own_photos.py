@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / 'configs' / 'toco' / 'toco_deit-s16_own-photos.py'
 SIZES = {'beach/001.png': (40, 30), 'beach/002.jpg': (30, 50), 'home.png': (33, 33), 'street.png': (64, 20)}
+MASKS = ['beach/001.png', 'beach/002.png', 'home.png', 'street.png']
 
 
 @pytest.fixture
@@ -65,9 +68,29 @@ def test_five_lines_train_and_write_a_mask_per_photo(photos, tmp_path):
     runner.train()
     assert runner.model.iteration == 2
     runner.test()
-    written = {path.stem: path for path in (tmp_path / 'masks').rglob('*.png')}
-    assert len(written) == len(SIZES), sorted(written)
-    for name, size in SIZES.items():
-        mask = Image.open(written[Path(name).stem])
+    written = sorted((tmp_path / 'masks').rglob('*.png'))
+    assert [path.relative_to(tmp_path / 'masks').as_posix() for path in written] == MASKS
+    for path, size in zip(written, SIZES.values(), strict=True):
+        mask = Image.open(path)
         assert mask.size == size
         assert set(np.unique(mask)) <= {0, 1, 2}
+
+
+def test_test_time_augmentation_sees_photos_in_the_size_of_the_test(photos, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(edited(photos))
+    Image.fromarray(np.zeros((1200, 2000, 3), np.uint8)).save(photos / 'images' / 'home.png')
+    cfg = Config.fromfile(config)
+    init_default_scope('mmseg')
+
+    def inputs(pipeline) -> dict:
+        dataset = dict(cfg.test_dataloader.dataset, pipeline=pipeline)
+        return next(s for s in DATASETS.build(dataset) if 'home.png' in str(paths(s)))
+
+    def paths(sample) -> list[str]:
+        samples = sample['data_samples']
+        return [s.img_path for s in (samples if isinstance(samples, list) else [samples])]
+
+    assert inputs(cfg.test_pipeline)['inputs'].shape == (3, 300, 500)
+    shapes = [tuple(image.shape) for image in inputs(cfg.tta_pipeline)['inputs']]
+    assert shapes == [(3, 300, 500)] * 2 + [(3, 375, 625)] * 2 + [(3, 450, 750)] * 2
