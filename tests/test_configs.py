@@ -56,6 +56,11 @@ def test_model_builds_and_its_parts_fit(path):
         assert model.local_crop_size < min(crop)
 
 
+def test_normalisation_is_the_models_own(path):
+    """At the top of a config mmengine gives it to the outermost model: with test-time augmentation, the wrong one."""
+    assert 'data_preprocessor' not in Config.fromfile(path)
+
+
 def test_pipelines_and_schedules_build(path):
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.dist import barrier, is_distributed, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
-from torch.distributed import destroy_process_group
 
 import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.engine import prepare_cpu_launch
+from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
+from mmseg_wsss.fileio import whole_file
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -22,7 +22,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file of this config')
     parser.add_argument('--tta', action='store_true', help="several scales and flips: the config's tta_pipeline")
     parser.add_argument('--crf', action='store_true', help='dense CRF on the prediction (extra `crf`); slow')
-    parser.add_argument('--out', metavar='DIR', help='write the predictions there as palette PNGs')
+    parser.add_argument(
+        '--out', metavar='DIR', help='write the predictions there as palette PNGs, in sub-folders like the images'
+    )
     parser.add_argument('--work-dir', help='where the log and the JSON of the metrics go (default: work_dirs/CONFIG)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument(
@@ -54,7 +56,16 @@ def post_process(cfg: Config, *, tta: bool, crf: bool) -> None:
         wrapper['refiner'] = cfg.get('crf', {'type': 'DenseCRF'})
     cfg.model.setdefault('test_cfg', {'mode': 'whole'})
     cfg.model.test_cfg.cam = False
+    own = cfg.pop('data_preprocessor', None)  # the Runner would give it to the wrapper, and that overrules the model's
+    if own is not None:
+        cfg.model.setdefault('data_preprocessor', own)
     cfg.model = dict(wrapper, module=cfg.model)
+
+
+def image_folder(dataset: dict) -> str | None:
+    """The folder that the image paths of a data set start from, as far as its config says it."""
+    prefix = (dataset.get('data_prefix') or {}).get('img_path')
+    return None if prefix is None else os.path.join(dataset.get('data_root') or '', prefix)
 
 
 def build_cfg(args: argparse.Namespace) -> Config:
@@ -70,7 +81,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
         post_process(cfg, tta=args.tta, crf=args.crf)
     if args.out:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        cfg.test_evaluator = [*evaluators, {'type': 'MaskWriter', 'out_dir': args.out}]
+        root = image_folder(cfg.test_dataloader.dataset)
+        cfg.test_evaluator = [*evaluators, {'type': 'MaskWriter', 'out_dir': args.out, 'img_root': root}]
     return cfg
 
 
@@ -96,9 +108,8 @@ def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
         'crf': args.crf,
         'metrics': numbers,
     }
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(json.dumps(record, indent=2) + '\n')
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + '\n')
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -112,9 +123,7 @@ def main(argv: list[str] | None = None) -> None:
     if is_main_process():
         name = 'test' + '_tta' * args.tta + '_crf' * args.crf
         write_metrics(Path(cfg.work_dir) / f'{name}.json', metrics, args)
-    if is_distributed():  # leave together: a process whose peer is gone may abort while it exits
-        barrier()
-        destroy_process_group()
+    finish_launch()
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import mmcv
@@ -91,10 +92,10 @@ def toy(tmp_path_factory):
 def run(toy, tmp_path):
     """Run the tool; gives the record it wrote and the masks by name."""
 
-    def run_tool(*options, name='test'):
+    def run_tool(*options, name='test', config=toy / 'toy.py'):
         out = tmp_path / 'masks'
         arguments = [
-            str(toy / 'toy.py'),
+            str(config),
             str(toy / 'toy.pth'),
             '--work-dir',
             str(tmp_path),
@@ -164,6 +165,62 @@ def test_tta_is_the_sum_over_flips_and_the_maximum_over_scales(toy, run):
     assert (best[0].argmax(0).numpy() == masks['0']).mean() > 0.995
 
 
+def test_one_scale_without_flip_keeps_the_normalisation_of_the_model(toy, run, tmp_path):
+    """Also where the config has other statistics at its top, which mmengine would give to the outermost model."""
+    config = tmp_path / 'other.py'
+    config.write_text(
+        f"""
+_base_ = {str(toy / 'toy.py')!r}
+data_preprocessor = dict(
+    type='WSSSDataPreProcessor', mean=[200.0, 10.0, 90.0], std=[9.0] * 3, bgr_to_rgb=False, pad_val=0, seg_pad_val=255
+)
+tta_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='TestTimeAug', transforms=[[dict(type='LoadMask')], [dict(type='PackWSSSInputs')]]),
+]
+"""
+    )
+    _, plain = run()
+    _, same = run('--tta', name='test_tta', config=config)
+    assert all(np.array_equal(plain[name], same[name]) for name in plain)
+
+
+def test_masks_of_sub_folders_keep_their_place(toy, tmp_path):
+    (tmp_path / 'images' / 'a').mkdir(parents=True)
+    (tmp_path / 'images' / 'b').mkdir()
+    for number, name in enumerate(('a/1', 'b/1', '2')):
+        shutil.copy(toy / f'images/{number}.png', tmp_path / f'images/{name}.png')
+    (tmp_path / 'tags.json').write_text(json.dumps({'a/1.png': ['cat'], 'b/1.png': ['dog'], '2.png': []}))
+    values = {
+        'test_dataloader.dataset.data_root': tmp_path,
+        'test_dataloader.dataset.data_prefix.seg_map_path': None,
+        'test_dataloader.dataset.untagged': 'background',
+        'test_evaluator.type': 'MaskWriter',
+        'test_evaluator.out_dir': tmp_path / 'more',
+        'test_evaluator.img_root': tmp_path / 'images',
+    }
+    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'out')]
+    load_tool('test.py').main([*arguments, '--cfg-options', *(f'{key}={value}' for key, value in values.items())])
+    written = sorted(path.relative_to(tmp_path / 'out').as_posix() for path in (tmp_path / 'out').rglob('*.png'))
+    assert written == ['2.png', 'a/1.png', 'b/1.png']
+    assert [Image.open(tmp_path / 'out' / name).size for name in written] == [(48, 40), (48, 40), (40, 48)]
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'root'),
+    [
+        ({'data_root': 'photos', 'data_prefix': {'img_path': 'images'}}, 'photos/images'),
+        ({'data_root': 'photos', 'data_prefix': {'img_path': '/other'}}, '/other'),
+        ({'data_root': 'photos', 'data_prefix': {'img_path': ''}}, 'photos/'),
+        ({'data_prefix': {'img_path': 'images'}}, 'images'),
+        ({'data_root': 'photos'}, None),  # the data set's own default, which the config does not say
+        ({'type': 'ConcatDataset', 'datasets': []}, None),
+    ],
+)
+def test_image_folder_of_a_data_set(dataset, root):
+    assert load_tool('test.py').image_folder(dataset) == root
+
+
 def test_missing_checkpoint(toy, capsys):
     with pytest.raises(SystemExit):
         load_tool('test.py').main([str(toy / 'toy.py'), str(toy / 'absent.pth')])
@@ -192,3 +249,13 @@ def test_picture_page(toy, tmp_path, capsys):
     with Image.open(out) as page:
         assert page.size[0] == 1430
         assert len(page.convert('RGB').getcolors(1 << 22)) > 5000
+
+
+def test_picture_page_without_validation(toy, tmp_path, capsys):
+    """Own photos have nothing to validate against: those of the test are drawn."""
+    out = tmp_path / 'page.png'
+    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--num', '1', '--out', str(out), '--device', 'cpu']
+    options = ['val_dataloader=None', 'test_dataloader.dataset.data_prefix.seg_map_path=None']
+    load_tool('analysis_tools/picture_page.py').main([*arguments, '--cfg-options', *options])
+    assert '1 samples' in capsys.readouterr().out
+    assert out.is_file()

@@ -1,4 +1,4 @@
-"""Draw image, CAM, pseudo-label, prediction and truth of validation images: ``picture_page.py CONFIG CHECKPOINT``."""
+"""Draw image, CAM, pseudo-label, prediction and truth of images: ``picture_page.py CONFIG CHECKPOINT``."""
 
 import argparse
 from pathlib import Path
@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('config', help='config file of a ToCo model')
     parser.add_argument('checkpoint', help='checkpoint file of this config')
-    parser.add_argument('--num', type=int, default=8, help='images, spread evenly over the validation set')
+    parser.add_argument('--num', type=int, default=8, help='images, spread evenly over the validation (else test) set')
     parser.add_argument('--out', default='page.png', metavar='FILE', help='the PNG to write')
     parser.add_argument(
         '--no-photos', action='store_true', help='maps on white: for photographs that may not be passed on'
@@ -77,7 +77,8 @@ def main(argv: list[str] | None = None) -> None:
     model = MODELS.build(cfg.model)
     load_checkpoint(model, args.checkpoint, map_location='cpu', strict=True)
     model.to(args.device).eval()
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    loader = cfg.get('val_dataloader') or cfg.test_dataloader  # without masks there is nothing to validate against
+    dataset = DATASETS.build(loader.dataset)
     chosen = np.unique(np.linspace(0, len(dataset) - 1, args.num).round().astype(int))
     classes = list(dataset.metainfo['classes'])
     rows = []

@@ -7,18 +7,17 @@
 #   Table 5c, momentum        model.projector.momentum=0
 num_classes = 20
 channels = 768
-data_preprocessor = dict(
-    type='WSSSDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    size=(448, 448),
-    pad_val=0,
-    seg_pad_val=255,
-)
 model = dict(
     type='ToCo',
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(
+        type='WSSSDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        size=(448, 448),
+        pad_val=0,
+        seg_pad_val=255,
+    ),
     backbone=dict(type='TokenViT', arch='base', out_indices=(9, 11), freeze_pos_embed=True),
     cam_head=dict(type='ClsCAMHead', num_classes=num_classes, in_channels=channels, in_index=1),
     aux_cam_head=dict(type='ClsCAMHead', num_classes=num_classes, in_channels=channels, in_index=0),
