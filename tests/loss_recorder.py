@@ -17,7 +17,7 @@ class RecordLosses(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        losses = {name: float(value) for name, value in outputs.items() if 'loss' in name}
+        losses = {name: value.item() for name, value in outputs.items() if 'loss' in name}
         with (self.folder / f'{get_rank()}.jsonl').open('a') as file:
             file.write(json.dumps({'iter': runner.iter, **losses}) + '\n')
 

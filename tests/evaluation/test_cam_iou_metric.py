@@ -3,32 +3,17 @@
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from cam_samples import CLASSES, evaluate_half, random_sample
 from mmseg.registry import METRICS
 
 from mmseg_wsss.evaluation.pixel_counts import cam_counts
-
-CLASSES = ('background', 'cat', 'dog', 'cow')
 
 
 def build(**kwargs):
     metric = METRICS.build(dict(type='CAMIoUMetric', **kwargs))
     metric.dataset_meta = {'classes': CLASSES}
     return metric
-
-
-def random_sample(seed, height=11, width=13):
-    rng = np.random.default_rng(seed)
-    truth = rng.choice([0, 1, 2, 255], (1, height, width))  # cow is in no truth
-    cam = np.round(rng.random((3, height, width)), 1)  # many values fall exactly on a threshold
-    return {
-        'img_path': f'{seed}.jpg',
-        'gt_sem_seg': {'data': torch.from_numpy(truth)},
-        'pred_sem_seg': {'data': torch.from_numpy(rng.choice([0, 1, 2, 255], (1, height, width)))},
-        'cam': {'data': torch.from_numpy(cam).float()},
-        'cam_aux': {'data': torch.from_numpy(rng.random((3, height, width))).float()},
-    }
 
 
 def slow_rates(predictions, truths, num_classes):
@@ -184,20 +169,7 @@ def test_thresholds_outside_the_range_are_refused():
         build(threshold=50)
 
 
-def _worker(rank, folder, queue):
-    dist.init_process_group('gloo', init_method=f'file://{folder}/sync', rank=rank, world_size=2)
-    samples = [random_sample(seed) for seed in range(5)]
-    metric = METRICS.build({'type': 'CAMIoUMetric'})
-    metric.collect_dir = f'{folder}/parts'
-    metric.dataset_meta = {'classes': CLASSES}
-    metric.process({}, [[*samples, samples[0]][i] for i in range(rank, 6, 2)])  # as DefaultSampler pads 5 to 6
-    metrics = metric.evaluate(5)
-    if rank == 0:
-        queue.put(metrics)
-    dist.destroy_process_group()
-
-
 def test_two_processes_give_the_same_numbers(tmp_path):
     queue = mp.get_context('spawn').SimpleQueue()
-    mp.spawn(_worker, (str(tmp_path), queue), nprocs=2)
+    mp.spawn(evaluate_half, (str(tmp_path), queue), nprocs=2)
     assert queue.get() == evaluate(build(), [random_sample(seed) for seed in range(5)])
