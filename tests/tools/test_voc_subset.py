@@ -171,14 +171,15 @@ def test_another_folder_is_refused(tool, tmp_path, capsys):
     assert f'{tmp_path}/{LISTS}: has none of train_aug.txt, train.txt, val.txt' in _error(tool, tmp_path, capsys)
 
 
-@pytest.fixture
-def real(shared, tmp_path):
+@pytest.fixture(scope='module')
+def real(shared, tmp_path_factory):
     """The layout of the shared images: lists and tags, three masks, the other files empty."""
+    folder = tmp_path_factory.mktemp('real')
     with tarfile.open(shared / 'data' / 'voc12_animals' / 'val.tar') as tar:
         members = [member for member in tar if not member.name.endswith('.jpg')]
         masks = [member for member in members if member.name.endswith('.png')]
-        tar.extractall(tmp_path, [m for m in members if m not in masks] + masks[60:63], filter='data')
-    root = tmp_path / 'VOCdevkit' / 'VOC2012'
+        tar.extractall(folder, [m for m in members if m not in masks] + masks[60:63], filter='data')
+    root = folder / 'VOCdevkit' / 'VOC2012'
     (root / 'JPEGImages').mkdir(exist_ok=True)
     for name in json.loads((root / 'image_labels.json').read_text()):
         (root / 'JPEGImages' / f'{name}.jpg').touch()
