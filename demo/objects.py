@@ -115,6 +115,8 @@ HEADS: dict[str, tuple[list[Polygon], list[Polygon]]] = {
         [poly((0, 0.6), (-0.9, -0.4), (-0.6, -0.6)), poly((0, 0.6), (0.9, -0.4), (0.6, -0.6))],
     ),
 }
+# The golden section spreads any first few hues evenly over the circle.
+HUES = {name: 0.382 * index % 1 for index, name in enumerate(HEADS)}
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,14 @@ def draw(
     place = _pose(centre, size, rng)
     loyal = rng.random() < kind.loyalty
     name = rng.choice(kind.textures if loyal else ALL_TEXTURES)
-    first, second = colour(rng, kind.hue if loyal else None), colour(rng)
+    hue = kind.hue if loyal else None
+    first = colour(rng, hue, spread=0.03, saturation=(0.5, 0.9))
+    second = colour(rng, hue, spread=0.06, saturation=(0.1, 0.5))
     body = [BODIES[rng.choice(kind.bodies)]]
     limbs = LIMBS[rng.choice(kind.limbs)]
     outlines, marks = HEADS[kind.head]
-    radius, at = rng.uniform(0.38, 0.5), np.array(kind.head_at) + rng.uniform(-0.08, 0.08, 2)
-    head_colour = colour(rng, list(HEADS).index(kind.head) / len(HEADS), 0.03)
+    radius, at = rng.uniform(0.42, 0.54), np.array(kind.head_at) + rng.uniform(-0.08, 0.08, 2)
+    head_colour = colour(rng, HUES[kind.head], spread=0.02, saturation=(0.75, 1.0))
     contrast = (
         255 - head_colour
         if abs(head_colour.mean() - 128) > 50

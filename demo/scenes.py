@@ -26,12 +26,12 @@ from demo.textures import colour, texture
 _SOFT = ('ellipse', 'egg', 'bean')
 _HARD = ('box', 'crate', 'trapezoid')
 KINDS = (
-    Kind('cat', 'pointed ears', (0.85, -0.55), _SOFT, ('four legs', 'tail'), ('fur', 'stripes'), 0.08),
-    Kind('rabbit', 'long ears', (0.8, -0.5), _SOFT, ('four legs', 'two legs'), ('fur', 'plain'), 0.06),
-    Kind('bird', 'beak', (0.85, -0.5), _SOFT, ('two legs', 'tail'), ('spots', 'plain'), 0.6),
-    Kind('car', 'cabin', (0.1, -0.75), _HARD, ('wheels',), ('plain', 'stripes'), 0.0),
-    Kind('house', 'roof', (0.0, -0.85), _HARD, ('none',), ('bricks', 'planks'), 0.05),
-    Kind('robot', 'screen', (0.0, -0.85), _HARD, ('two legs', 'wheels'), ('checks', 'plain'), 0.5),
+    Kind('cat', 'pointed ears', (0.85, -0.55), _SOFT, ('four legs', 'tail'), ('fur', 'stripes'), 0.1, loyalty=0.95),
+    Kind('rabbit', 'long ears', (0.8, -0.5), _SOFT, ('four legs', 'two legs'), ('fur', 'plain'), 0.9, loyalty=0.95),
+    Kind('bird', 'beak', (0.85, -0.5), _SOFT, ('two legs', 'tail'), ('spots', 'plain'), 0.62, loyalty=0.95),
+    Kind('car', 'cabin', (0.1, -0.75), _HARD, ('wheels',), ('plain', 'stripes'), 0.0, loyalty=0.95),
+    Kind('house', 'roof', (0.0, -0.85), _HARD, ('none',), ('bricks', 'planks'), 0.76, loyalty=0.95),
+    Kind('robot', 'screen', (0.0, -0.85), _HARD, ('two legs', 'wheels'), ('checks', 'plain'), 0.48, loyalty=0.95),
 )
 CLASSES = tuple(kind.name for kind in KINDS)
 PALETTE = ((0, 0, 0), (214, 120, 40), (230, 190, 200), (60, 120, 220), (200, 40, 50), (150, 90, 40), (90, 190, 170))
@@ -75,13 +75,13 @@ def scene(rng: np.random.Generator, kinds: tuple[Kind, ...] = KINDS) -> tuple[np
         Picture (h, w, 3) uint8 RGB and mask (h, w) uint8 with 0 = background, k + 1 = ``kinds[k]``.
     """
     while True:
-        chosen = rng.choice(len(kinds), rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2]), replace=False)
+        chosen = rng.choice(len(kinds), rng.choice([1, 2, 3], p=[0.45, 0.4, 0.15]), replace=False)
         name = HOMES.get(kinds[chosen[0]].name) if rng.random() < HOME_RATE else None
         canvas, mask = background(*SIZE, rng, name), np.zeros(SIZE, np.uint8)
         drawn = dict.fromkeys(chosen, 2 * MIN_VISIBLE)
-        extra = rng.choice(chosen, rng.choice([0, 1], p=[0.7, 0.3]))
+        extra = rng.choice(chosen, rng.choice([0, 1], p=[0.8, 0.2]))
         for k in rng.permutation(np.concatenate([chosen, extra])):
-            size = rng.uniform(13, 30 if len(chosen) > 1 else 38)
+            size = rng.uniform(18, 32 if len(chosen) > 1 else 40)
             centre = rng.uniform((size, size), (SIZE[1] - size, SIZE[0] - size))
             silhouette = draw(kinds[k], canvas, centre, size, rng)
             mask[silhouette] = k + 1

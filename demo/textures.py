@@ -85,10 +85,16 @@ PATTERNS: dict[str, Pattern] = {
 }
 
 
-def colour(rng: np.random.Generator, hue: float | None = None, spread: float = 0.06) -> Colour:
+def colour(
+    rng: np.random.Generator,
+    hue: float | None = None,
+    *,
+    spread: float = 0.06,
+    saturation: tuple[float, float] = (0.15, 0.6),
+) -> Colour:
     """A random RGB colour (3,) in 0..255 around ``hue`` (0..1; any hue when None)."""
     hue = rng.random() if hue is None else (hue + rng.uniform(-spread, spread)) % 1.0
-    return 255 * np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.25, 0.9), rng.uniform(0.35, 0.95)), np.float32)
+    return 255 * np.array(colorsys.hsv_to_rgb(hue, rng.uniform(*saturation), rng.uniform(0.4, 0.95)), np.float32)
 
 
 def texture(name: str, height: int, width: int, rng: np.random.Generator, first: Colour, second: Colour) -> np.ndarray:
