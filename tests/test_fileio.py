@@ -17,7 +17,7 @@ def test_the_file_appears_at_the_end_in_a_new_folder(tmp_path):
 
 @pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
 def test_failure_leaves_nothing(tmp_path, error):
-    with pytest.raises(error), whole_file(tmp_path / 'a.txt') as temporary:
+    with pytest.raises(error), whole_file(tmp_path / 'a.txt') as temporary:  # noqa: PT012
         temporary.write_text('half')
         raise error
     assert list(tmp_path.iterdir()) == []
@@ -25,7 +25,7 @@ def test_failure_leaves_nothing(tmp_path, error):
 
 def test_failure_keeps_the_old_file(tmp_path):
     (tmp_path / 'a.txt').write_text('old')
-    with pytest.raises(ValueError, match='full'), whole_file(tmp_path / 'a.txt') as temporary:
+    with pytest.raises(ValueError, match='full'), whole_file(tmp_path / 'a.txt') as temporary:  # noqa: PT012
         temporary.write_text('half')
         raise ValueError('full')
     assert [path.read_text() for path in tmp_path.iterdir()] == ['old']
