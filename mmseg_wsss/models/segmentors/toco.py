@@ -174,6 +174,8 @@ class ToCo(EncoderDecoder):
 
     def _class_contrast(self, views: dict[str, Tensor], tokens: Tokens, cam_aux: Tensor) -> Tensor:
         """CTC: class tokens of local crops against those of two global views (Eq. 4)."""
+        if not {'global_view', 'local_view'} <= views.keys():
+            raise ValueError(f'loss_ctc needs global_view and local_view beside {sorted(views)}: add them to MultiView')
         self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
         size, num = self.local_crop_size, self.num_local_crops

@@ -272,6 +272,12 @@ def test_a_label_is_needed():
         model.loss(make_batch([[0]])[0], [SegDataSample(metainfo=dict(img_path='photo.jpg'))])
 
 
+def test_a_pipeline_without_the_views_of_ctc_is_named():
+    views, samples = make_batch([[0]])
+    with pytest.raises(ValueError, match=r"needs global_view and local_view beside \['img'\]: add them to MultiView"):
+        build_toco().loss(views['img'], samples)
+
+
 def test_log_two_is_the_loss_of_an_undecided_classifier():
     model = build_toco(loss_ptc=None, loss_ctc=None, refiner=None)
     torch.nn.init.zeros_(model.cam_head.classifier.weight)
