@@ -1,6 +1,6 @@
-"""Drawn objects: a textured body that several kinds share, and a head that tells the kind.
+"""Drawn objects: a textured body whose shape several kinds share, and a head that tells the kind.
 
-The body covers most of an object but says little about its kind; the head and its marks are small and say nearly all.
+The body covers most of an object and hints at its kind by hue and texture; the head and its marks are small and sure.
 A classifier therefore needs the head alone, as classifiers of photographs need little more than the face of a cat.
 All outlines are polygons (n, 2) in object coordinates: the body reaches from -1 to 1, y points down.
 """
