@@ -9,6 +9,7 @@ Command:    make demo
 _base_ = [
     '../_base_/models/toco_vit-b16.py',
     '../_base_/datasets/demo_scenes.py',
+    '../_base_/schedules/toco_20k.py',
     '../_base_/default_runtime.py',
     '../_base_/tta.py',
 ]
@@ -39,23 +40,10 @@ model = dict(
     decode_head=dict(in_channels=channels, channels=128, dilation=2, num_classes=num_classes + 1),
 )
 max_iters = 600
-optim_wrapper = dict(
-    type='BF16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.999), weight_decay=0.01),
-    paramwise_cfg=dict(
-        custom_keys=dict(
-            cam_head=dict(lr_mult=10),
-            aux_cam_head=dict(lr_mult=10),
-            projector=dict(lr_mult=10),
-            decode_head=dict(lr_mult=10),
-        )
-    ),
-)
+optim_wrapper = dict(type='BF16OptimWrapper', optimizer=dict(lr=3e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
     dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=max_iters),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=2))
