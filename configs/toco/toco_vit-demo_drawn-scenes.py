@@ -36,13 +36,13 @@ model = dict(
     cam_scales=(1.0,),
     num_local_crops=6,
     local_crop_size=32,
-    seg_start=200,
+    seg_start=300,
     decode_head=dict(in_channels=channels, channels=128, dilation=2, num_classes=num_classes + 1),
 )
-max_iters = 600
+max_iters = 900
 optim_wrapper = dict(type='BF16OptimWrapper', optimizer=dict(lr=3e-4))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=75),
     dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=max_iters),
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
