@@ -1,6 +1,7 @@
 """Refiners of score maps: ``forward(images (B, 3, H, W) in [0, 1], scores (B, K, h, w) >= 0) -> (B, K, H, W)``."""
 
 from .dense_crf import DenseCRF
+from .label_crf import LabelCRF
 from .par import PAR
 
-__all__ = ['PAR', 'DenseCRF']
+__all__ = ['PAR', 'DenseCRF', 'LabelCRF']

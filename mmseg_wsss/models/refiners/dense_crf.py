@@ -50,8 +50,8 @@ class DenseCRF(nn.Module):
             ) from error
         self._crf = DenseCRF2D
         self.num_iter = num_iter
-        self.gaussian = dict(gaussian)
-        self.bilateral = dict(bilateral)
+        self.gaussian = {**GAUSSIAN, **gaussian}
+        self.bilateral = {**BILATERAL, **bilateral}
 
     def extra_repr(self) -> str:
         """Show the values that matter when the model is printed."""
@@ -83,12 +83,16 @@ class DenseCRF(nn.Module):
         if not present.size:
             return refined
         height, width = image.shape[:2]
-        probability = score[present]
-        probability = np.clip(probability / np.maximum(probability.sum(axis=0), _SMALLEST), _SMALLEST, 1)
         crf = self._crf(width, height, len(present))
         # pydensecrf reads raw memory: contiguous and writable, or it refuses.
-        crf.setUnaryEnergy(np.ascontiguousarray(-np.log(probability).reshape(len(present), -1), dtype=np.float32))
+        energy = self._unary(score[present]).reshape(len(present), -1)
+        crf.setUnaryEnergy(np.ascontiguousarray(energy, dtype=np.float32))
         crf.addPairwiseGaussian(**self.gaussian)
         crf.addPairwiseBilateral(rgbim=np.array(image, order='C'), **self.bilateral)
         refined[present] = np.reshape(crf.inference(self.num_iter), (len(present), height, width))
         return refined
+
+    def _unary(self, score: np.ndarray) -> np.ndarray:
+        """Energies (K, H, W) that the scores (K, H, W) of the classes present stand for, before any smoothing."""
+        probability = score / np.maximum(score.sum(axis=0), _SMALLEST)
+        return -np.log(np.clip(probability, _SMALLEST, 1))
