@@ -6,13 +6,14 @@ from .data_preprocessor import WSSSDataPreProcessor
 from .losses import (
     BalancedCrossEntropyLoss,
     ClassTokenContrastLoss,
+    GradientClippedCrossEntropy,
     MultiLabelSoftMarginLoss,
     PatchTokenContrastLoss,
 )
 from .projectors import EMAProjector
 from .refiners import PAR, DenseCRF
-from .segmentors import ToCo
-from .tta import MaxScaleTTA
+from .segmentors import OnlineRetraining, ToCo
+from .tta import MaxScaleTTA, MeanSoftmaxTTA
 
 __all__ = [
     'PAR',
@@ -21,8 +22,11 @@ __all__ = [
     'ClsCAMHead',
     'DenseCRF',
     'EMAProjector',
+    'GradientClippedCrossEntropy',
     'MaxScaleTTA',
+    'MeanSoftmaxTTA',
     'MultiLabelSoftMarginLoss',
+    'OnlineRetraining',
     'PatchTokenContrastLoss',
     'ToCo',
     'TokenViT',

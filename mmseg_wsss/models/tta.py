@@ -45,16 +45,20 @@ class MaxScaleTTA(BaseTTAModel):
 
     def _merge(self, samples: Sequence[SegDataSample]) -> SegDataSample:
         """The samples of one image."""
-        scales: dict[tuple[int, ...], Tensor] = {}
-        for sample in samples:
-            scale, logits = tuple(sample.img_shape), sample.seg_logits.data
-            scales[scale] = scales[scale] + logits if scale in scales else logits
-        merged = torch.stack(list(scales.values())).amax(dim=0)
+        merged = self.merge_logits(samples)
         scores = merged if self.refiner is None else self._refine(samples[0].img_path, merged)
         result = samples[0]
         result.seg_logits = PixelData(data=merged)
         result.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))
         return result
+
+    def merge_logits(self, samples: Sequence[SegDataSample]) -> Tensor:
+        """Logits (K, H, W) of one image from those of its samples."""
+        scales: dict[tuple[int, ...], Tensor] = {}
+        for sample in samples:
+            scale, logits = tuple(sample.img_shape), sample.seg_logits.data
+            scales[scale] = scales[scale] + logits if scale in scales else logits
+        return torch.stack(list(scales.values())).amax(dim=0)
 
     def _refine(self, path: str, logits: Tensor) -> Tensor:
         """Probabilities (K, H, W) of the logits, refined along the colours of the image file."""
@@ -63,3 +67,17 @@ class MaxScaleTTA(BaseTTAModel):
             raise ValueError(f'{path} is {image.shape[:2]}, its prediction {tuple(logits.shape[-2:])}: they must agree')
         images = torch.from_numpy(image).permute(2, 0, 1)[None].to(logits.device) / 255
         return self.refiner(images, logits.softmax(dim=0)[None])[0]
+
+
+@MODELS.register_module()
+class MeanSoftmaxTTA(MaxScaleTTA):
+    """Mean of the softmax over all scales and flips, arg-max (WeakTr's second stage, Segmenter, mmseg).
+
+    The difference to mmseg's ``SegTTAModel``: the merged probabilities stay in the sample, as their logarithm in
+    ``seg_logits``, so that a refiner can follow.
+    """
+
+    def merge_logits(self, samples: Sequence[SegDataSample]) -> Tensor:
+        """Logarithm of the mean probability (K, H, W), whose softmax is that mean."""
+        total = sum(sample.seg_logits.data.float().softmax(dim=0) for sample in samples)
+        return (total / len(samples)).clamp(min=torch.finfo(total.dtype).tiny).log()

@@ -2,15 +2,19 @@
 
 from .balanced_cross_entropy import BalancedCrossEntropyLoss, balanced_cross_entropy
 from .class_token_contrast import ClassTokenContrastLoss, class_token_contrast
+from .gradient_clipping import GradientClippedCrossEntropy, clipped_cross_entropy, clipping_threshold
 from .multi_label import MultiLabelSoftMarginLoss
 from .patch_token_contrast import PatchTokenContrastLoss, patch_token_contrast
 
 __all__ = [
     'BalancedCrossEntropyLoss',
     'ClassTokenContrastLoss',
+    'GradientClippedCrossEntropy',
     'MultiLabelSoftMarginLoss',
     'PatchTokenContrastLoss',
     'balanced_cross_entropy',
     'class_token_contrast',
+    'clipped_cross_entropy',
+    'clipping_threshold',
     'patch_token_contrast',
 ]
