@@ -3,7 +3,6 @@
 import argparse
 import json
 import math
-import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -11,7 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
+from mmseg_wsss.engine import finish_launch, image_folder, post_process, prepare_cpu_launch, whole_checkpoint
 from mmseg_wsss.fileio import whole_file
 
 
@@ -37,37 +36,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def post_process(cfg: Config, *, tta: bool, crf: bool) -> None:
-    """Wrap the model for several scales and flips, for a CRF, or for both; only the segmentation is evaluated then.
-
-    Raises:
-        ValueError: ``tta`` where the config has no ``tta_model`` and ``tta_pipeline``.
-    """
-    if tta and not ('tta_model' in cfg and 'tta_pipeline' in cfg):
-        raise ValueError(f'{cfg.filename} has no tta_model and tta_pipeline; add configs/_base_/tta.py to its _base_')
-    dataset = cfg.test_dataloader.dataset
-    if tta:
-        dataset.pipeline = cfg.tta_pipeline
-        wrapper = dict(cfg.tta_model)
-    else:  # one augmentation that changes nothing
-        dataset.pipeline = [{'type': 'TestTimeAug', 'transforms': [[step] for step in dataset.pipeline]}]
-        wrapper = {'type': 'MaxScaleTTA'}
-    if crf:
-        wrapper['refiner'] = cfg.get('crf', {'type': 'DenseCRF'})
-    cfg.model.setdefault('test_cfg', {'mode': 'whole'})
-    cfg.model.test_cfg.cam = False
-    own = cfg.pop('data_preprocessor', None)  # the Runner would give it to the wrapper, and that overrules the model's
-    if own is not None:
-        cfg.model.setdefault('data_preprocessor', own)
-    cfg.model = dict(wrapper, module=cfg.model)
-
-
-def image_folder(dataset: dict) -> str | None:
-    """The folder that the image paths of a data set start from, as far as its config says it."""
-    prefix = (dataset.get('data_prefix') or {}).get('img_path')
-    return None if prefix is None else os.path.join(dataset.get('data_root') or '', prefix)
-
-
 def build_cfg(args: argparse.Namespace) -> Config:
     """The config with the command line's values in it."""
     cfg = Config.fromfile(args.config)
@@ -84,18 +52,6 @@ def build_cfg(args: argparse.Namespace) -> Config:
         root = image_folder(cfg.test_dataloader.dataset)
         cfg.test_evaluator = [*evaluators, {'type': 'MaskWriter', 'out_dir': args.out, 'img_root': root}]
     return cfg
-
-
-def load(runner: Runner, checkpoint: str) -> None:
-    """Load every weight or none: a model that is half random would be tested without anybody noticing.
-
-    Raises:
-        ValueError: the checkpoint does not fit the model; the message lists the keys.
-    """
-    try:
-        runner.load_checkpoint(checkpoint, map_location='cpu', strict=True)
-    except RuntimeError as error:
-        raise ValueError(f'{checkpoint} does not fit the model of {runner.cfg.filename}: {error}') from error
 
 
 def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
@@ -118,7 +74,8 @@ def main(argv: list[str] | None = None) -> None:
     cfg = build_cfg(args)
     prepare_cpu_launch(cfg)
     runner = Runner.from_cfg(cfg)
-    load(runner, args.checkpoint)
+    with whole_checkpoint(args.checkpoint, args.config):
+        runner.load_checkpoint(args.checkpoint, map_location='cpu', strict=True)
     metrics = runner.test()
     if is_main_process():
         name = 'test' + '_tta' * args.tta + '_crf' * args.crf

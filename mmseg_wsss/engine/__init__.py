@@ -1,7 +1,17 @@
-"""What the Runner needs beyond mmengine: mixed precision on a CPU, exact resume, several CPU processes."""
+"""What the Runner needs beyond mmengine: mixed precision on a CPU, exact resume, several CPU processes, the
+set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .cpu_launch import finish_launch, prepare_cpu_launch
 from .iteration_seed_hook import IterationSeedHook
+from .test_setup import image_folder, post_process, whole_checkpoint
 
-__all__ = ['BF16OptimWrapper', 'IterationSeedHook', 'finish_launch', 'prepare_cpu_launch']
+__all__ = [
+    'BF16OptimWrapper',
+    'IterationSeedHook',
+    'finish_launch',
+    'image_folder',
+    'post_process',
+    'prepare_cpu_launch',
+    'whole_checkpoint',
+]

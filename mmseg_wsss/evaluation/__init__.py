@@ -1,6 +1,6 @@
 """Metrics: CAMs and segmentation against masks, and predictions as files."""
 
 from .cam_iou_metric import CAMIoUMetric
-from .mask_writer import MaskWriter, write_mask
+from .mask_writer import MaskWriter, mask_path, write_mask
 
-__all__ = ['CAMIoUMetric', 'MaskWriter', 'write_mask']
+__all__ = ['CAMIoUMetric', 'MaskWriter', 'mask_path', 'write_mask']

@@ -35,6 +35,26 @@ def write_mask(path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[in
         image.save(temporary, format='PNG')
 
 
+def mask_path(img_path: str, out_dir: str | Path, img_root: str | None = None) -> Path:
+    """The file of the mask of an image; links are not followed, so that an image keeps the place where it was listed.
+
+    Args:
+        img_path: The image.
+        out_dir: Folder of the masks.
+        img_root: Folder of the images: ``img_root/a/1.jpg`` becomes ``out_dir/a/1.png``. By default ``out_dir/1.png``.
+
+    Raises:
+        ValueError: the image is not below ``img_root``.
+    """
+    out_dir = Path(out_dir)
+    if img_root is None:
+        return out_dir / f'{Path(img_path).stem}.png'
+    relative = Path(os.path.relpath(img_path, img_root))
+    if relative.parts[:1] in ((), ('..',)):
+        raise ValueError(f'{img_path} is not below img_root {img_root}: its mask has no place in {out_dir}')
+    return out_dir / relative.with_suffix('.png')
+
+
 @METRICS.register_module()
 class MaskWriter(BaseMetric):
     """Write ``pred_sem_seg`` of every sample as a PNG called like its image; measures nothing.
@@ -62,22 +82,13 @@ class MaskWriter(BaseMetric):
         """Write the masks of a batch."""
         for sample in data_samples:
             path = sample['img_path']
-            target = self._target(path)
+            target = mask_path(path, self.out_dir, self.img_root)
             if self._written.setdefault(target, path) != path:
                 hint = '; images in sub-folders need img_root, the folder above them' if self.img_root is None else ''
                 raise ValueError(f'{path} and {self._written[target]} would both become {target}{hint}')
             mask = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
             write_mask(target, mask, self.dataset_meta.get('palette') or ())
             self.results.append(None)
-
-    def _target(self, path: str) -> Path:
-        """The file of the mask; links are not followed, so that an image keeps the place where it was listed."""
-        if self.img_root is None:
-            return self.out_dir / f'{Path(path).stem}.png'
-        relative = Path(os.path.relpath(path, self.img_root))
-        if relative.parts[:1] in ((), ('..',)):
-            raise ValueError(f'{path} is not below img_root {self.img_root}: its mask has no place in {self.out_dir}')
-        return self.out_dir / relative.with_suffix('.png')
 
     def compute_metrics(self, results: list) -> dict:
         """Nothing is measured."""

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ..datasets.transforms.load_image import read_image
+from .refiners import unit_image
 
 
 @MODELS.register_module()
@@ -62,11 +62,8 @@ class MaxScaleTTA(BaseTTAModel):
 
     def _refine(self, path: str, logits: Tensor) -> Tensor:
         """Probabilities (K, H, W) of the logits, refined along the colours of the image file."""
-        image = read_image(path)[..., ::-1].copy()  # BGR to RGB
-        if image.shape[:2] != logits.shape[-2:]:
-            raise ValueError(f'{path} is {image.shape[:2]}, its prediction {tuple(logits.shape[-2:])}: they must agree')
-        images = torch.from_numpy(image).permute(2, 0, 1)[None].to(logits.device) / 255
-        return self.refiner(images, logits.softmax(dim=0)[None])[0]
+        image = unit_image(path, logits.shape[-2:]).to(logits.device)
+        return self.refiner(image, logits.softmax(dim=0)[None])[0]
 
 
 @MODELS.register_module()
