@@ -1,7 +1,14 @@
 """Models: every part registers itself in mmseg's registries."""
 
 from .backbones import TokenViT
-from .cam_heads import ClsCAMHead
+from .cam_heads import (
+    AAFCAMHead,
+    ClsCAMHead,
+    EqualWeights,
+    FixedQueryWeights,
+    MapPooledWeights,
+    OutputPooledWeights,
+)
 from .data_preprocessor import WSSSDataPreProcessor
 from .losses import (
     BalancedCrossEntropyLoss,
@@ -12,23 +19,29 @@ from .losses import (
 )
 from .projectors import EMAProjector
 from .refiners import PAR, DenseCRF
-from .segmentors import OnlineRetraining, ToCo
+from .segmentors import OnlineRetraining, ToCo, WeakTr
 from .tta import MaxScaleTTA, MeanSoftmaxTTA
 
 __all__ = [
     'PAR',
+    'AAFCAMHead',
     'BalancedCrossEntropyLoss',
     'ClassTokenContrastLoss',
     'ClsCAMHead',
     'DenseCRF',
     'EMAProjector',
+    'EqualWeights',
+    'FixedQueryWeights',
     'GradientClippedCrossEntropy',
+    'MapPooledWeights',
     'MaxScaleTTA',
     'MeanSoftmaxTTA',
     'MultiLabelSoftMarginLoss',
     'OnlineRetraining',
+    'OutputPooledWeights',
     'PatchTokenContrastLoss',
     'ToCo',
     'TokenViT',
     'WSSSDataPreProcessor',
+    'WeakTr',
 ]

@@ -1,6 +1,6 @@
 """Backbones that hand out tokens."""
 
-from .token_vit import Tokens, TokenViT
+from .token_vit import SelfAttention, Tokens, TokenViT
 from .vit_checkpoint import load_vit_checkpoint, read_vit_state_dict, to_mmpretrain_names
 
-__all__ = ['TokenViT', 'Tokens', 'load_vit_checkpoint', 'read_vit_state_dict', 'to_mmpretrain_names']
+__all__ = ['SelfAttention', 'TokenViT', 'Tokens', 'load_vit_checkpoint', 'read_vit_state_dict', 'to_mmpretrain_names']

@@ -1,6 +1,7 @@
 """A plain vision transformer that hands out its tokens."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from mmpretrain.models import VisionTransformer
@@ -12,20 +13,34 @@ from torch import Tensor, nn
 from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
 
 
+class SelfAttention(NamedTuple):
+    """What a block's self-attention looked at and what it found; n = T + h * w tokens, the T class tokens first.
+
+    The softmax map is not here: it is ``softmax(query @ key^T / sqrt(d))``, and whoever needs sums over it can have
+    them without its n x n values per head (see ``mmseg_wsss.models.cam.attention_fusion``).
+
+    Attributes:
+        query, key: (B, heads, n, d).
+        output: what the attention adds to the tokens, before drop path, (B, n, D).
+    """
+
+    query: Tensor
+    key: Tensor
+    output: Tensor
+
+
 class Tokens(NamedTuple):
     """What one pass through the encoder gives.
 
     Attributes:
         maps: patch tokens of the blocks in ``out_indices``, each (B, D, h, w); the last block's after the final norm.
         cls_token: class tokens after the final norm, (B, T, D) with T class tokens.
-        attention: softmax maps of every block, (B, heads, T + h * w, T + h * w); empty unless asked for.
-        attention_output: what every block's attention adds before drop path, (B, T + h * w, D); empty unless asked for.
+        watched: what the watcher made of every block's :class:`SelfAttention`; empty without a watcher.
     """
 
     maps: tuple[Tensor, ...]
     cls_token: Tensor
-    attention: tuple[Tensor, ...] = ()
-    attention_output: tuple[Tensor, ...] = ()
+    watched: tuple[Any, ...] = ()
 
 
 @MODELS.register_module()
@@ -123,44 +138,44 @@ class TokenViT(VisionTransformer):
         )
         return self.pre_norm(self.drop_after_pos(x + position)), grid
 
-    def tokens(self, images: Tensor, *, attention: bool = False) -> Tokens:
+    def tokens(self, images: Tensor, *, watch: Callable[[SelfAttention], Any] | None = None) -> Tokens:
         """Run the encoder once.
 
         Args:
             images: (B, 3, H, W), normalised.
-            attention: also return every block's attention map and attention output (O(n^2) memory).
+            watch: called with every block's :class:`SelfAttention`; only what it returns is kept, so a large tensor
+                that it reduces does not outlive its block.
 
         Raises:
             ValueError: an image side is smaller than one patch.
         """
         x, grid = self._embed(images)
-        maps, attentions, outputs = [], [], []
+        maps, watched = [], []
         for index, layer in enumerate(self.layers):
-            if attention:
-                x, weights, output = _block_with_attention(layer, x)
-                attentions.append(weights)
-                outputs.append(output)
-            else:
+            if watch is None:
                 x = layer(x)
+            else:
+                x, attention = _watched_block(layer, x)
+                watched.append(watch(attention))
             if index == self.num_layers - 1 and self.final_norm:
                 x = self.ln1(x)
             if index in self.out_indices:
                 maps.append(self._format_output(x, grid))  # (B, D, h, w)
-        return Tokens(tuple(maps), x[:, : self.num_extra_tokens], tuple(attentions), tuple(outputs))
+        return Tokens(tuple(maps), x[:, : self.num_extra_tokens], tuple(watched))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the blocks in ``out_indices``, each (B, D, h, w)."""
         return self.tokens(images).maps
 
 
-def _block_with_attention(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One block, spelled out so that its softmax map (before dropout) and attention output can be kept."""
+def _watched_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, SelfAttention]:
+    """One block, spelled out so that the parts of its attention can be handed out."""
     attn = layer.attn
     batch, count, _ = x.shape
     qkv = attn.qkv(layer.ln1(x)).reshape(batch, count, 3, attn.num_heads, attn.head_dims)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, count, head_dims)
-    weights = (q @ k.transpose(-2, -1) * attn.head_dims**-0.5).softmax(dim=-1)
-    mixed = nn.functional.dropout(weights, attn.attn_drop, attn.training) @ v
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, n, d)
+    dropout = attn.attn_drop if attn.training else 0.0
+    mixed = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
     output = attn.gamma1(attn.proj_drop(attn.proj(mixed.transpose(1, 2).reshape(batch, count, -1))))
     x = x + attn.out_drop(output)
-    return layer.ffn(layer.ln2(x), identity=x), weights, output
+    return layer.ffn(layer.ln2(x), identity=x), SelfAttention(query, key, output)

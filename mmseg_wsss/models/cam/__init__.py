@@ -1,12 +1,15 @@
 """Pure functions on class activation maps; they know no registry."""
 
 from .activation import conv_cam, multi_scale_cam, normalize_cam
+from .attention_fusion import attention_map, class_attention, spread_by_patch_attention
 from .local_crops import cam_to_roi, cut_crops, is_positive, sample_corners
 from .pseudo_label import cam_to_label, pair_relation, refined_label, valid_mask
 
 __all__ = [
+    'attention_map',
     'cam_to_label',
     'cam_to_roi',
+    'class_attention',
     'conv_cam',
     'cut_crops',
     'is_positive',
@@ -15,5 +18,6 @@ __all__ = [
     'pair_relation',
     'refined_label',
     'sample_corners',
+    'spread_by_patch_attention',
     'valid_mask',
 ]

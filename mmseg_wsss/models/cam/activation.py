@@ -44,17 +44,19 @@ def multi_scale_cam(
     images: Tensor,
     *,
     scales: Sequence[float] = (1.0, 0.5, 1.5),
+    merge_flip: Callable[[Tensor, Tensor], Tensor] = torch.maximum,
     at_scale_one: tuple[Tensor, ...] | None = None,
 ) -> tuple[Tensor, ...]:
-    """Multi-scale, flipped CAMs at the size of the images (ToCo Eq. 1 and section 5.1).
+    """Multi-scale, flipped CAMs at the size of the images (ToCo Eq. 1 and section 5.1; WeakTr).
 
-    Every scale and its mirror image are resized to the input size; the maximum of the pair goes through relu, the sum
-    over scales is normalised by :func:`normalize_cam`. Not yet multiplied by image-level labels.
+    Every scale and its mirror image are resized to the input size; the merged pair goes through relu, the sum over
+    scales is normalised by :func:`normalize_cam`. Not yet multiplied by image-level labels.
 
     Args:
         cam_function: images to raw CAMs (any number of them, computed in one pass).
         images: (B, 3, H, W), normalised.
         scales: factors of the image size.
+        merge_flip: what becomes of the pair: the maximum (ToCo) or ``torch.add`` (WeakTr).
         at_scale_one: what ``cam_function(images)`` gave already; that pass is then not repeated.
 
     Returns:
@@ -73,7 +75,7 @@ def multi_scale_cam(
             pairs = (cam.chunk(2) for cam in both)
         for index, (straight, mirrored) in enumerate(pairs):
             # float32 from here: a sum of maps in half precision loses the small activations
-            pair = torch.maximum(_resize(straight.float(), size), _resize(mirrored.float(), size).flip(-1)).relu()
+            pair = merge_flip(_resize(straight.float(), size), _resize(mirrored.float(), size).flip(-1)).relu()
             if index < len(sums):
                 sums[index] += pair
             else:

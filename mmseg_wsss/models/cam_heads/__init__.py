@@ -1,5 +1,15 @@
 """Heads that classify tokens and give class activation maps."""
 
+from .aaf_cam_head import AAFCAMHead
 from .cls_cam_head import ClsCAMHead
+from .head_weights import EqualWeights, FixedQueryWeights, HeadWeights, MapPooledWeights, OutputPooledWeights
 
-__all__ = ['ClsCAMHead']
+__all__ = [
+    'AAFCAMHead',
+    'ClsCAMHead',
+    'EqualWeights',
+    'FixedQueryWeights',
+    'HeadWeights',
+    'MapPooledWeights',
+    'OutputPooledWeights',
+]

@@ -2,5 +2,6 @@
 
 from .online_retraining import OnlineRetraining
 from .toco import ToCo
+from .weaktr import WeakTr
 
-__all__ = ['OnlineRetraining', 'ToCo']
+__all__ = ['OnlineRetraining', 'ToCo', 'WeakTr']

@@ -23,6 +23,7 @@ from ..cam import (
     sample_corners,
     valid_mask,
 )
+from .cam_prediction import cams_of_samples
 
 
 @MODELS.register_module()
@@ -222,16 +223,6 @@ class ToCo(EncoderDecoder):
         if not self.test_cfg.get('cam', False):
             return samples
         for name, cams in zip(('cam', 'cam_aux'), self.cams(inputs), strict=False):
-            originals = cams if data_samples is None else self._to_original(cams, samples)
-            for sample, cam in zip(samples, originals, strict=True):
-                if 'gt_score' in sample:
-                    cam = cam * sample.gt_score[:, None, None]
+            for sample, cam in zip(samples, cams_of_samples(self, cams, data_samples), strict=True):
                 sample.set_data({name: PixelData(data=cam)})
         return samples
-
-    def _to_original(self, cams: Tensor, samples: Sequence[SegDataSample]) -> list[Tensor]:
-        """CAMs (B, C, H, W) without padding, unflipped and resized, each (C, h, w), by mmseg's own post-processing."""
-        # a channel in front, because mmseg takes a single channel for a sigmoid's
-        padded = F.pad(cams, (0, 0, 0, 0, 1, 0))
-        copies = [SegDataSample(metainfo=sample.metainfo) for sample in samples]
-        return [copy.seg_logits.data[1:] for copy in self.postprocess_result(padded, copies)]

@@ -1,3 +1,4 @@
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -69,37 +70,38 @@ def test_vit_b_gives_the_recorded_outputs(shared):
     check_network(vit, weights, recorded, images, shrink=4)
 
 
-def test_attention_is_what_the_block_used():
+def test_a_watched_pass_gives_the_same_tokens_and_the_blocks_own_attention():
     torch.manual_seed(0)
     vit = TokenViT(arch=SMALL, img_size=64, out_indices=(0, 3), layer_scale_init_value=0.5).eval()
     vit.init_weights()
     images = torch.randn(2, 3, 48, 80)
     with torch.no_grad():
-        plain, full = vit.tokens(images), vit.tokens(images, attention=True)
-        x, _ = vit._embed(images)
-        by_hand = vit.layers[0].attn(vit.layers[0].ln1(x))
-    for left, right in zip(plain.maps, full.maps, strict=True):
-        torch.testing.assert_close(left, right)
-    assert [a.shape for a in full.attention] == [(2, 3, 16, 16)] * 4
-    torch.testing.assert_close(torch.stack(full.attention).sum(-1), torch.ones(4, 2, 3, 16))
-    torch.testing.assert_close(full.attention_output[0], by_hand)
-    assert plain.attention == ()
-
-
-def test_attention_map_against_loops():
-    torch.manual_seed(0)
-    vit = TokenViT(arch=SMALL, img_size=32, out_indices=(3,)).eval()
-    vit.init_weights()
-    images = torch.randn(1, 3, 32, 32)
-    with torch.no_grad():
-        weights = vit.tokens(images, attention=True).attention[0][0, 1]
+        plain, watched = vit.tokens(images), vit.tokens(images, watch=lambda attention: attention)
         x, _ = vit._embed(images)
         layer = vit.layers[0]
-        q, k, _ = layer.attn.qkv(layer.ln1(x))[0].chunk(3, dim=-1)
-    head = slice(16, 32)  # the second of three heads of 16 channels
-    for i in range(5):
-        scores = torch.tensor([float(q[i, head] @ k[j, head]) / 4 for j in range(5)])
-        torch.testing.assert_close(weights[i], scores.exp() / scores.exp().sum(), rtol=1e-4, atol=1e-6)
+        by_hand = layer.attn(layer.ln1(x))
+        query, key, _ = layer.attn.qkv(layer.ln1(x)).unflatten(-1, (3, 3, 16)).permute(2, 0, 3, 1, 4)
+    for left, right in zip(plain.maps, watched.maps, strict=True):
+        torch.testing.assert_close(left, right)
+    assert plain.watched == ()
+    assert len(watched.watched) == 4
+    torch.testing.assert_close(watched.watched[0].output, by_hand)
+    torch.testing.assert_close(watched.watched[0].query, query)
+    torch.testing.assert_close(watched.watched[0].key, key)
+
+
+def test_only_what_the_watcher_returns_is_kept():
+    vit = TokenViT(arch=SMALL, img_size=32, out_indices=(3,)).eval()
+    vit.init_weights()
+    seen = []
+
+    def watch(attention):
+        seen.append(weakref.ref(attention.output))
+        return len(seen)
+
+    with torch.no_grad():
+        assert vit.tokens(torch.randn(1, 3, 32, 32), watch=watch).watched == (1, 2, 3, 4)
+    assert [output() for output in seen] == [None] * 4
 
 
 def test_any_size_of_at_least_a_patch():

@@ -1,0 +1,31 @@
+# WeakTr's first stage with DeiT-S/16, 20 classes. The comparisons are plain values, also for `--cfg-options`:
+#   Table 4, mean-sum            model.cam_head.head_weights.type=EqualWeights   (and no other head_weights values)
+#   Table 4, random fixed        model.cam_head.head_weights.type=FixedQueryWeights
+#   Eq. 3 to the letter          model.cam_head.head_weights.type=MapPooledWeights
+#   Table 8, hidden 72 to 9      model.cam_head.head_weights.reduction=1 ... 8
+#   Table 9, average pooling     model.cam_head.head_weights.pooling=avg
+#   coarse CAM only              model.cam_head.cross_attention=False model.cam_head.patch_attention=False
+#   cross-attention only         model.cam_head.patch_attention=False
+num_classes = 20
+model = dict(
+    type='WeakTr',
+    data_preprocessor=dict(
+        type='WSSSDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        size=(224, 224),
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(type='TokenViT', arch='deit-small', num_cls_tokens=num_classes, final_norm=False, drop_path_rate=0.1),
+    cam_head=dict(
+        type='AAFCAMHead',
+        num_classes=num_classes,
+        in_channels=384,
+        head_weights=dict(type='OutputPooledWeights', num_blocks=12, num_heads=6, head_dims=64, reduction=8),
+    ),
+    cam_scales=(1.0, 1.2),
+    threshold=0.43,
+    test_cfg=dict(cam=True),
+)

@@ -1,0 +1,51 @@
+"""WeakTr, first stage, DeiT-Tiny/16, six classes of PASCAL VOC 2012: a run that one CPU core finishes in half an hour.
+
+Reproduces: nothing published; the recipe of WeakTr (arXiv 2304.01184) scaled down. Different from it: DeiT-Tiny,
+            588 iterations of 32 images (6 epochs), crop and flip without RandAugment and erasing, cosine from the
+            first iteration, bfloat16.
+Expected:   docs/results/weaktr_voc12-animals.md
+Time:       docs/results/weaktr_voc12-animals.md
+Command:    CONFIG=configs/weaktr/weaktr-cam_deit-t16_1xb32-588_voc12-animals-224x224.py
+            python tools/train.py $CONFIG --work-dir work_dirs/weaktr_animals/cam
+            python tools/test.py $CONFIG work_dirs/weaktr_animals/cam/iter_588.pth
+"""
+
+_base_ = [
+    '../_base_/models/weaktr-cam_deit-s16.py',
+    '../_base_/datasets/voc12_animals_tags.py',
+    '../_base_/schedules/weaktr-cam_60e.py',
+    '../_base_/default_runtime.py',
+]
+num_classes, channels, heads = 6, 192, 3
+checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'
+model = dict(
+    backbone=dict(
+        arch='deit-tiny', num_cls_tokens=num_classes, init_cfg=dict(type='Pretrained', checkpoint=checkpoint)
+    ),
+    cam_head=dict(num_classes=num_classes, in_channels=channels, head_weights=dict(num_heads=heads, reduction=4)),
+    threshold=0.4,
+)
+
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(
+        type='mmpretrain.RandomResizedCrop',
+        scale=224,
+        crop_ratio_range=(0.08, 1.0),
+        interpolation='bicubic',
+        backend='pillow',
+    ),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackWSSSInputs'),
+]
+train_dataloader = dict(batch_size=32, num_workers=1, pin_memory=False, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1)
+test_dataloader = val_dataloader
+val_evaluator = dict(threshold=0.4)
+test_evaluator = val_evaluator
+
+max_iters = 588
+optim_wrapper = dict(type='BF16OptimWrapper')
+param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=0, end=max_iters)]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters + 1)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=98, max_keep_ckpts=2))

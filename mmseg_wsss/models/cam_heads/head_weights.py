@@ -1,0 +1,146 @@
+"""How much every attention head counts in the fused attention: the learned way of WeakTr and what it is compared with.
+
+Each module has two halves: ``watch`` reduces one block's attention to a few numbers per head while the encoder runs,
+``forward`` turns those of all K blocks into one weight per head, (B, K, H).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..backbones import SelfAttention
+from ..cam import attention_map
+
+_POOLINGS = {'max': lambda x: x.amax(dim=1), 'avg': lambda x: x.mean(dim=1)}
+
+
+class HeadWeights(BaseModule, ABC):
+    """Interface of the modules that weigh attention heads.
+
+    Args:
+        num_blocks, num_heads: K and H of the encoder.
+    """
+
+    def __init__(self, *, num_blocks: int = 12, num_heads: int = 6) -> None:
+        super().__init__()
+        self.num_blocks = num_blocks
+        self.num_heads = num_heads
+
+    @abstractmethod
+    def watch(self, attention: SelfAttention) -> Tensor:
+        """What has to be known of one block, first dimension B; without gradient."""
+
+    @abstractmethod
+    def forward(self, seen: Sequence[Tensor]) -> Tensor:
+        """Weights (B, K, H) from what ``watch`` saw of the K blocks."""
+
+
+class _InteractingWeights(HeadWeights):
+    """One value per head, then an FFN over all heads and a sigmoid (WeakTr Eq. 3).
+
+    In the FFN head h of block k is number ``h * K + k``, the order of the published weights.
+
+    Args:
+        reduction: the FFN's hidden layer is K * H / reduction wide (published commands: 8; the paper's 18 is 4).
+    """
+
+    def __init__(self, *, num_blocks: int = 12, num_heads: int = 6, reduction: int = 8) -> None:
+        super().__init__(num_blocks=num_blocks, num_heads=num_heads)
+        count = num_blocks * num_heads
+        if not 1 <= reduction <= count:
+            raise ValueError(f'reduction must be in 1..{count} (num_blocks * num_heads), got {reduction}')
+        self.head_ffn = nn.Sequential(
+            nn.Linear(count, count // reduction, bias=False),
+            nn.ReLU(),
+            nn.Linear(count // reduction, count, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def interact(self, values: Tensor) -> Tensor:
+        """Weights (B, K, H) in (0, 1) from values (B, K, H)."""
+        return self.head_ffn(values.mT.flatten(1)).unflatten(-1, (self.num_heads, self.num_blocks)).mT
+
+
+@MODELS.register_module()
+class OutputPooledWeights(_InteractingWeights):
+    """The published adaptive attention fusion: every head's slice of its block's attention *output* is pooled.
+
+    Args:
+        head_dims: width of a head.
+        pooling: over all tokens, ``'max'`` (published commands) or ``'avg'``.
+        interleaved: channel c belongs to head ``c mod H``, as the published code slices and its weights expect;
+            False: head ``c // head_dims``, where the channels came from.
+        num_blocks, num_heads, reduction: as in the other modules of this file.
+    """
+
+    def __init__(self, *, head_dims: int = 64, pooling: str = 'max', interleaved: bool = True, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if pooling not in _POOLINGS:
+            raise ValueError(f'pooling must be one of {sorted(_POOLINGS)}, got {pooling!r}')
+        self.pooling = pooling
+        self.interleaved = interleaved
+        hidden = max(1, head_dims // 8)
+        self.feature_ffn = nn.Sequential(nn.Linear(head_dims, hidden), nn.Linear(hidden, 1))
+
+    def watch(self, attention: SelfAttention) -> Tensor:
+        """Pooled output of each head, (B, H, head_dims)."""
+        pooled = _POOLINGS[self.pooling](attention.output.detach().float())  # (B, D)
+        if self.interleaved:
+            return pooled.unflatten(-1, (-1, self.num_heads)).mT
+        return pooled.unflatten(-1, (self.num_heads, -1))
+
+    def forward(self, seen: Sequence[Tensor]) -> Tensor:
+        """Weights (B, K, H) in (0, 1)."""
+        return self.interact(self.feature_ffn(torch.stack(list(seen), dim=1)).squeeze(-1))
+
+
+@MODELS.register_module()
+class MapPooledWeights(_InteractingWeights):
+    """The paper's Eq. 3 to the letter: every attention *map* is averaged.
+
+    For comparison only: the rows of a softmax sum to 1, so each average is 1 / n whatever the image shows and the
+    weights depend on its size alone. It holds one block's maps at a time.
+    """
+
+    def watch(self, attention: SelfAttention) -> Tensor:
+        """Mean of each head's map, (B, H)."""
+        return attention_map(attention.query.detach().float(), attention.key.detach().float()).mean(dim=(-2, -1))
+
+    def forward(self, seen: Sequence[Tensor]) -> Tensor:
+        """Weights (B, K, H) in (0, 1)."""
+        return self.interact(torch.stack(list(seen), dim=1))
+
+
+@MODELS.register_module()
+class FixedQueryWeights(_InteractingWeights):
+    """Random values that never change take the place of the pooled ones (WeakTr Table 4, "rand. fixed W")."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.register_buffer('query', torch.randn(1, self.num_blocks, self.num_heads))
+
+    def watch(self, attention: SelfAttention) -> Tensor:
+        """Only the batch size is needed, (B, 0)."""
+        return attention.output.new_empty(len(attention.output), 0)
+
+    def forward(self, seen: Sequence[Tensor]) -> Tensor:
+        """Weights (B, K, H) in (0, 1), the same for every image."""
+        return self.interact(self.query).expand(len(seen[0]), -1, -1)
+
+
+@MODELS.register_module()
+class EqualWeights(HeadWeights):
+    """All heads count alike: mean over the heads, sum over the blocks (MCTformer's way, WeakTr Table 4, "mean-sum")."""
+
+    def watch(self, attention: SelfAttention) -> Tensor:
+        """Only the batch size is needed, (B, 0)."""
+        return attention.output.new_empty(len(attention.output), 0)
+
+    def forward(self, seen: Sequence[Tensor]) -> Tensor:
+        """K everywhere, (B, K, H): the mean over K * H heads of what is weighted so is the sum over blocks of means."""
+        shape = (len(seen[0]), self.num_blocks, self.num_heads)
+        return torch.full(shape, float(self.num_blocks), device=seen[0].device)

@@ -1,0 +1,79 @@
+"""The first stage against outputs of the published network."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from published import published_weights
+from published_weaktr import stage1_weights
+from torch import nn
+
+SMALL = dict(embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=192)
+
+
+def build(arch, num_classes, img_size, head_weights):
+    init_default_scope('mmseg')
+    channels = 48 if arch is SMALL else 384
+    backbone = dict(type='TokenViT', arch=arch, img_size=img_size, num_cls_tokens=num_classes, final_norm=False)
+    head = dict(type='AAFCAMHead', num_classes=num_classes, in_channels=channels, head_weights=head_weights)
+    return MODELS.build(dict(type='WeakTr', backbone=backbone, cam_head=head)).eval()
+
+
+def published_grid(weights, num_classes, grid):
+    """Position embedding (1, T + h * w, D) as the published code resizes it.
+
+    It asks for a grid of 0.1 more than it needs and lets the scale follow from that, which shifts every sample a
+    little; ours resizes to the grid itself.
+    """
+    position = weights['pos_embed']
+    cls, patches = position[:, :num_classes], position[:, num_classes:]
+    side = round(patches.shape[1] ** 0.5)
+    patches = patches.mT.unflatten(-1, (side, side))
+    scale = [(length + 0.1) / side for length in grid]
+    patches = F.interpolate(patches, scale_factor=scale, mode='bicubic')
+    assert patches.shape[-2:] == torch.Size(grid)
+    return torch.cat((cls, patches.flatten(2).mT), dim=1)
+
+
+def check(model, weights, recorded, images):
+    grid = [length // 16 for length in images.shape[-2:]]
+    if tuple(grid) != tuple(model.backbone.patch_resolution):
+        weights = dict(weights, pos_embed=published_grid(weights, model.cam_head.num_classes, grid))
+        model.backbone.pos_embed = nn.Parameter(torch.zeros_like(weights['pos_embed']))
+        model.backbone.patch_resolution = grid
+    model.load_state_dict(stage1_weights(weights))
+    with torch.no_grad():
+        tokens = model.backbone.tokens(images, watch=model.cam_head.watch)
+        coarse, fine = model.cam_head(tokens)
+        model.cam_head.patch_attention = False
+        crossed = model.cam_head(tokens).fine
+    near = dict(rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(tokens.cls_token.mean(-1), recorded['cls_token_logits'], **near)
+    torch.testing.assert_close(coarse.mean((-2, -1)), recorded['coarse_logits'], **near)
+    torch.testing.assert_close(fine.mean((-2, -1)), recorded['fine_logits'], **near)
+    torch.testing.assert_close(crossed, recorded['cross_times_coarse'], rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(fine, recorded['fine_cam'], rtol=1e-3, atol=1e-7)
+
+
+def read(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+
+@pytest.mark.parametrize('name', ['small', 'small_wide'])
+def test_small_network_gives_the_recorded_outputs(name, golden):
+    recorded = golden(f'weaktr_{name}')
+    head_weights = dict(type='OutputPooledWeights', num_blocks=3, num_heads=3, head_dims=16, reduction=3)
+    model = build(SMALL, 5, 64, head_weights)
+    check(model, published_weights('weaktr_small'), recorded, recorded['x'])
+
+
+@pytest.mark.parametrize('name', ['deit_s', 'deit_s_wide'])
+def test_deit_s_gives_the_recorded_outputs(name, shared):
+    recorded = read(shared / 'golden' / f'weaktr_{name}.npz')
+    size = recorded['size'].tolist()
+    images = torch.from_numpy(np.random.RandomState(1023).randn(1, 3, *size).astype(np.float32))
+    model = build('deit-small', 20, 224, dict(type='OutputPooledWeights'))
+    check(model, published_weights('weaktr_deit_s'), recorded, images)
