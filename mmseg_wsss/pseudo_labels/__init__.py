@@ -1,0 +1,26 @@
+"""Pseudo-labels as a folder of masks, from any network with CAMs or any trained segmentation network."""
+
+from .images import ImageList, Unreadable, build_dataset
+from .labelling import label_images
+from .manifest import Manifest, ManifestError, file_sha256
+from .report import write_report
+from .scores import Scorer, build_model, choose_source
+from .soft import load_soft_scores, write_soft_scores
+from .sweep import sweep_threshold
+
+__all__ = [
+    'ImageList',
+    'Manifest',
+    'ManifestError',
+    'Scorer',
+    'Unreadable',
+    'build_dataset',
+    'build_model',
+    'choose_source',
+    'file_sha256',
+    'label_images',
+    'load_soft_scores',
+    'sweep_threshold',
+    'write_report',
+    'write_soft_scores',
+]

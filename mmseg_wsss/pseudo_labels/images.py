@@ -1,0 +1,172 @@
+"""The images that are labelled: which, from where, into which file, and reading that survives damaged ones."""
+
+import copy
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.dataset import BaseDataset
+from mmseg.registry import DATASETS
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from ..datasets.transforms import read_image
+from ..evaluation import mask_path
+
+MASKS, SOFT = 'SegmentationClass', 'SoftScores'
+_TEMPORARY = re.compile(r'\..+\.\d+\.(png|npz|json)')  # of mmseg_wsss.fileio.whole_file
+
+
+class Unreadable(NamedTuple):
+    """An image that could not be labelled, and why."""
+
+    path: str
+    error: str
+
+
+def build_dataset(config: dict, *, split: str | None = None, masks: bool = False) -> BaseDataset:
+    """Build a data set for inference.
+
+    Args:
+        config: Config of a mmseg data set.
+        split: Replaces its ``ann_file``; below ``data_root``, or else below the working directory.
+        masks: Whether the masks are needed. Without, they are neither looked for nor loaded.
+
+    Raises:
+        ValueError: the data set has no ``data_prefix.seg_map_path`` but ``masks`` are needed, or is a wrapper of
+            others and cannot take a ``split``.
+    """
+    config = copy.deepcopy(dict(config))
+    config['test_mode'] = True  # mmengine draws another image instead of an unreadable one otherwise
+    if split is not None:
+        if 'dataset' in config or 'datasets' in config:
+            raise ValueError(f'{config.get("type")} wraps other data sets and has no ann_file that a split can replace')
+        config['ann_file'] = _split_file(config.get('data_root') or '', split)
+    prefix = dict(config.get('data_prefix') or {'img_path': ''})
+    if masks and prefix.get('seg_map_path') is None:
+        raise ValueError('a sweep needs masks: set data_prefix.seg_map_path of test_dataloader.dataset')
+    if not masks:
+        prefix.pop('seg_map_path', None)
+        config['pipeline'] = without_masks(config['pipeline'])
+    config['data_prefix'] = prefix
+    return DATASETS.build(config)
+
+
+def without_masks(pipeline: Sequence[Any]) -> list[Any]:
+    """A pipeline without the steps that load masks, also inside ``TestTimeAug``."""
+    kept = []
+    for step in pipeline:
+        if isinstance(step, (list, tuple)):
+            inner = without_masks(step)
+            kept += [inner] if inner or not step else []
+        elif 'transforms' in step:
+            kept.append(dict(step, transforms=without_masks(step['transforms'])))
+        elif str(step['type']).split('.')[-1] not in ('LoadAnnotations', 'LoadMask'):
+            kept.append(step)
+    return kept
+
+
+class ImageList(Dataset):
+    """The images of a data set and the files that they become below ``out_dir``.
+
+    Args:
+        dataset: A mmseg data set in test mode.
+        out_dir: Output folder.
+        soft: Whether soft scores are written beside the masks.
+
+    Raises:
+        ValueError: two images would become one file, or one is not below the image folder.
+    """
+
+    def __init__(self, dataset: BaseDataset, out_dir: str | Path, *, soft: bool = False) -> None:
+        self.dataset, self.out_dir, self.soft = dataset, Path(out_dir), soft
+        root = dataset.data_prefix.get('img_path')
+        self.infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+        self.paths = [info['img_path'] for info in self.infos]
+        self.names: list[Path] = [mask_path(path, '', root).with_suffix('') for path in self.paths]
+        seen: dict[Path, str] = {}
+        for name, path in zip(self.names, self.paths, strict=True):
+            if seen.setdefault(name, path) is not path:
+                raise ValueError(f'{path} and {seen[name]} would both become {name}.png')
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[int, dict | Unreadable]:
+        """The sample of the pipeline, or what is wrong with the image file.
+
+        Raises:
+            Exception: the pipeline's own, where the image file is not to blame.
+        """
+        try:
+            return index, self.dataset[index]
+        except Exception:  # each loader has its own kinds of error: the file itself decides
+            try:
+                read_image(self.paths[index])
+            except (OSError, ValueError) as error:
+                return index, Unreadable(self.paths[index], str(error))
+            raise
+
+    def load(self, indices: Sequence[int], num_workers: int = 0) -> Iterator[tuple[int, dict | Unreadable]]:
+        """Read these images, in this order, ``num_workers`` processes ahead of the network."""
+        return iter(DataLoader(Subset(self, indices), batch_size=None, num_workers=num_workers, collate_fn=_as_it_is))
+
+    def mask(self, index: int) -> Path:
+        """The mask's file."""
+        return self.out_dir / MASKS / f'{self.names[index]}.png'
+
+    def soft_scores(self, index: int) -> Path | None:
+        """The soft scores' file; None where none are written."""
+        return self.out_dir / SOFT / f'{self.names[index]}.npz' if self.soft else None
+
+    def clean(self) -> None:
+        """Remove the temporary files of a run that was killed."""
+        for path in self.out_dir.rglob('.*'):
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+    def left(self) -> list[int]:
+        """Indices of the images whose files are not complete.
+
+        Files appear under their names only when they are whole; those that were damaged later (by a full disk or a
+        power failure) are found by their checksums and made again.
+        """
+        return [index for index in range(len(self)) if not self._is_complete(index)]
+
+    def _is_complete(self, index: int) -> bool:
+        soft = self.soft_scores(index)
+        return (soft is None or zipfile.is_zipfile(soft)) and _is_whole_png(self.mask(index))
+
+    def fingerprint(self, *, tags: bool) -> dict[str, Any]:
+        """Number and hash of the images' names and, with ``tags``, of their image-level labels."""
+        digest = hashlib.sha256()
+        for name, info in zip(self.names, self.infos, strict=True):
+            label = [int(k) for k in info.get('gt_label', ())] if tags else []
+            digest.update(f'{name.as_posix()} {label}\n'.encode())
+        return {'count': len(self), 'sha256': digest.hexdigest()}
+
+
+def _as_it_is(sample: Any) -> Any:
+    """Samples have different sizes and are not batched."""
+    return sample
+
+
+def _split_file(data_root: str, split: str) -> str:
+    """The split list: below the data set's folder first, as ``ann_file`` is."""
+    if not os.path.isfile(os.path.join(data_root, split)) and os.path.isfile(split):
+        return os.path.abspath(split)
+    return split
+
+
+def _is_whole_png(path: Path) -> bool:
+    """Whether all checksums of the file are right."""
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True

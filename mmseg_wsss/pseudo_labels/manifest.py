@@ -1,0 +1,106 @@
+"""What a folder of pseudo-labels was made with, so that a run goes on with its own work only."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..fileio import whole_file
+
+_FORMAT = 1
+_SHOWN = 8
+_ABSENT = object()
+
+
+class ManifestError(ValueError):
+    """The folder holds something else than the beginning of this run."""
+
+
+class Manifest:
+    """``manifest.json``: the settings that decide what the masks look like, their hash, and what was found out.
+
+    It is written before the first mask. A later run with equal settings continues, one with others is refused.
+
+    Args:
+        folder: The output folder.
+        settings: Everything that changes the masks, made of what JSON knows; other objects are written as text.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+        self.path = Path(folder) / 'manifest.json'
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+
+    def read(self) -> dict[str, Any] | None:
+        """What an earlier run found out (see :meth:`write`); None where the folder is new.
+
+        Raises:
+            ManifestError: the folder was made with other settings (the message names them), its manifest is damaged,
+                or it has files but no manifest.
+        """
+        if not self.path.exists():
+            if self.path.parent.is_dir() and any(self.path.parent.glob('*/**/*.png')):
+                raise ManifestError(f'{self.path.parent} has masks but no manifest.json: choose another --out')
+            return None
+        try:
+            record = json.loads(self.path.read_text(encoding='utf-8'))
+            there, found = record['settings'], record['found']
+        except (ValueError, KeyError, TypeError) as error:
+            raise ManifestError(f'{self.path} is damaged ({error}): choose another --out') from error
+        if there != self.settings:
+            raise ManifestError(
+                f'{self.path.parent} was made with other settings; choose another --out or remove the folder:\n  '
+                + '\n  '.join(_differences(there, self.settings))
+            )
+        return found
+
+    def write(self, found: Mapping[str, Any]) -> None:
+        """Write the file.
+
+        Args:
+            found: What the run found out before the first mask, for example the threshold and the table of its sweep.
+        """
+        record = {
+            'format': _FORMAT,
+            'sha256': hashlib.sha256(_canonical(self.settings).encode()).hexdigest(),
+            'settings': self.settings,
+            'found': found,
+        }
+        with whole_file(self.path) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _canonical(settings: Mapping[str, Any]) -> str:
+    """One text for equal settings."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def _flat(value: Any, key: str = '') -> dict[str, Any]:
+    """Nested settings by dotted keys."""
+    if isinstance(value, dict) and value:
+        return {name: leaf for k, v in value.items() for name, leaf in _flat(v, f'{key}.{k}' if key else k).items()}
+    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        return {name: leaf for i, v in enumerate(value) for name, leaf in _flat(v, f'{key}[{i}]').items()}
+    return {key: value}
+
+
+def _differences(there: dict, here: dict) -> list[str]:
+    """The entries that differ, one line each."""
+    old, new = _flat(there), _flat(here)
+    keys = [key for key in {**new, **old} if old.get(key, _ABSENT) != new.get(key, _ABSENT)]
+    lines = [f'{key}: {_text(old, key)} there, {_text(new, key)} now' for key in keys[:_SHOWN]]
+    return lines if len(keys) <= _SHOWN else [*lines, f'and {len(keys) - _SHOWN} more']
+
+
+def _text(flat: dict[str, Any], key: str) -> str:
+    """A value for the message."""
+    return json.dumps(flat[key]) if key in flat else 'nothing'

@@ -1,0 +1,41 @@
+"""What a run did, as a file and for people."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..fileio import whole_file
+from .images import Unreadable
+
+
+def write_report(folder: Path, *, total: int, before: int, skipped: Sequence[Unreadable], seconds: float) -> str:
+    """Write ``report.json``.
+
+    Args:
+        folder: The output folder.
+        total: Images in the list.
+        before: Masks that were there when the run began.
+        skipped: Images that could not be read.
+        seconds: How long the labelling took.
+
+    Returns:
+        The same as text, the skipped images at its end.
+    """
+    written = total - before - len(skipped)
+    rate = written / max(seconds, 1e-9)
+    record = {
+        'images': total,
+        'there_before': before,
+        'written': written,
+        'seconds': round(seconds, 1),
+        'images_per_second': round(rate, 3),
+        'skipped': [one._asdict() for one in skipped],
+    }
+    with whole_file(folder / 'report.json') as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+    text = f'{written} masks written to {folder} in {seconds:.1f} s ({rate:.2f} images/s)'
+    if before:
+        text += f', {before} were there before'
+    if skipped:
+        text += f'\n{len(skipped)} images were SKIPPED:' + ''.join(f'\n  {one.error}' for one in skipped)
+    return text

@@ -1,0 +1,150 @@
+"""From one image to the scores of its classes, with any network that gives CAMs or a segmentation."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.model import BaseTTAModel
+from mmengine.runner import load_checkpoint
+from mmengine.runner.amp import autocast
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ..engine import whole_checkpoint
+from ..models.refiners import unit_image
+from ..models.tta import MaxScaleTTA
+
+
+class Maps(NamedTuple):
+    """What a network says about one image at its original size.
+
+    ``scores``: CAMs (C, H, W) in [0, 1), or probabilities (C + 1, H, W) with background first; nothing is gated yet.
+    ``tags``: image-level label (C,), or None. ``sample``: the network's sample.
+    """
+
+    scores: Tensor
+    tags: Tensor | None
+    sample: SegDataSample
+
+
+def choose_source(model: dict, wanted: str | None = None) -> str:
+    """``'cam'`` for a segmentor with ``cams``, else ``'seg'``; ``wanted`` is checked and kept.
+
+    Args:
+        model: Config of the segmentor, not wrapped for test-time augmentation.
+        wanted: ``'cam'``, ``'seg'`` or None.
+
+    Raises:
+        ValueError: CAMs are wanted from a segmentor without ``cams``.
+    """
+    has_cams = hasattr(MODELS.get(model['type']), 'cams')
+    if wanted == 'cam' and not has_cams:
+        raise ValueError(f'{model["type"]} has no CAMs, so its labels come from the segmentation (--source seg)')
+    return wanted or ('cam' if has_cams else 'seg')
+
+
+def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
+    """Build the network of a config with every weight of a checkpoint, for inference on the device that there is.
+
+    Args:
+        cfg: Its ``model`` may be wrapped by ``MaxScaleTTA`` or a class derived from it.
+        checkpoint: File.
+        source: ``'cam'`` or ``'seg'``.
+
+    Raises:
+        ValueError: the checkpoint does not fit, or the wrapper does not keep what it merges.
+    """
+    model = MODELS.build(cfg.model)
+    segmentor = model
+    if isinstance(model, BaseTTAModel):
+        if not isinstance(model, MaxScaleTTA):
+            raise ValueError(
+                f'tta_model {type(model).__name__} drops the merged scores; take MeanSoftmaxTTA or MaxScaleTTA'
+            )
+        segmentor = model.module
+    with whole_checkpoint(checkpoint, cfg.filename):
+        load_checkpoint(segmentor, checkpoint, map_location='cpu', strict=True, logger='silent')
+    if segmentor.test_cfg is None:
+        segmentor.test_cfg = {'mode': 'whole'}
+    segmentor.test_cfg['cam'] = source == 'cam'
+    return model.to(get_device()).eval()
+
+
+class Scorer:
+    """Runs the network on one image after the other.
+
+    Args:
+        model: Of :func:`build_model`.
+        source: ``'cam'`` (foreground maps that a constant background competes with) or ``'seg'`` (softmax).
+        gate: Whether classes that the image-level label does not name are left out.
+        amp: bfloat16 autocast.
+        refiner: Refiner that runs on the network's device; None for none.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, source: str, gate: bool, amp: bool = False, refiner: nn.Module | None = None
+    ) -> None:
+        self.model, self.source, self.gate, self.amp = model, source, gate, amp
+        self.device = next(model.parameters()).device
+        self.refiner = None if refiner is None else refiner.to(self.device)
+
+    @torch.no_grad()
+    def maps(self, item: dict[str, Any]) -> Maps:
+        """Run the network on what the pipeline made of an image.
+
+        Raises:
+            ValueError: gating without image-level label or with one of another class count; scores that are no
+                numbers.
+        """
+        samples = item['data_samples']
+        samples = samples if isinstance(samples, (list, tuple)) else [samples]
+        # The network shall not gate: that is done here, or not at all.
+        tags, *_ = [sample.pop('gt_score') if 'gt_score' in sample else None for sample in samples]
+        with autocast(dtype=torch.bfloat16, enabled=self.amp):
+            sample = self.model.test_step(pseudo_collate([item]))[0]
+        scores = sample.cam.data.float() if self.source == 'cam' else sample.seg_logits.data.float().softmax(dim=0)
+        if not scores.isfinite().all():
+            raise ValueError(f'{sample.img_path}: the network gives scores that are no numbers')
+        if self.gate:
+            self._check_tags(tags, len(scores) - (self.source == 'seg'), sample.img_path)
+        return Maps(scores, tags, sample)
+
+    @torch.no_grad()
+    def __call__(self, item: dict[str, Any], threshold: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the classes that compete for the pixels of an image.
+
+        Args:
+            item: What the pipeline made of the image.
+            threshold: Background score beside CAMs; None for a segmentation, which has its own.
+
+        Returns:
+            Segmentation ids (P,) uint8, background first, and their scores (P, H, W) float32.
+
+        Raises:
+            FileNotFoundError, ValueError: see :meth:`maps`; or the refiner cannot read the image.
+        """
+        scores, tags, sample = self.maps(item)
+        if threshold is not None:
+            scores = torch.cat((torch.full_like(scores[:1], threshold), scores))
+        ids = torch.arange(len(scores))
+        if self.gate:
+            ids = torch.cat((ids[:1], tags.nonzero().flatten().cpu() + 1))
+        scores = scores[ids.to(scores.device)]
+        if self.refiner is not None:
+            scores = self.refiner(unit_image(sample.img_path, scores.shape[-2:]).to(self.device), scores[None])[0]
+        return ids.numpy().astype(np.uint8), scores.cpu().numpy()
+
+    @staticmethod
+    def _check_tags(tags: Tensor | None, classes: int, path: str) -> None:
+        """Gating needs a label of the right length."""
+        if tags is None:
+            raise ValueError(
+                f'{path} has no image-level label to gate with: use ImageTagDataset, add LoadImageLabels to the '
+                'pipeline, or give --no-gate'
+            )
+        if len(tags) != classes:
+            raise ValueError(f'{path}: the image-level label is over {len(tags)} classes, the network over {classes}')

@@ -1,0 +1,74 @@
+"""The background threshold that fits a labelled subset best."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+
+from ..evaluation.pixel_counts import PixelCounts, cam_counts, nan_mean, rates
+from .images import ImageList, Unreadable
+from .progress import Progress
+from .scores import Scorer
+
+THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))
+
+
+def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) -> dict[str, Any]:
+    """Compare the thresholds 0.01, 0.02 .. 0.99 on images with masks, each process its share of them.
+
+    The CAMs are gated as the scorer says and not refined, as WeakTr and others sweep.
+
+    Args:
+        images: Images whose samples carry ``gt_sem_seg``.
+        scorer: With source ``'cam'``.
+        num_workers: Processes that read ahead.
+
+    Returns:
+        ``threshold``, the best one (the lowest of equals), its ``mIoU`` in percent, the ``images`` that counted, those
+        ``skipped`` with the reason, and ``table``, the mIoU by threshold.
+
+    Raises:
+        ValueError: no image could be used, or a mask does not fit.
+    """
+    mine = range(get_rank(), len(images), get_world_size())
+    thresholds = torch.tensor(THRESHOLDS)
+    total, used, skipped = np.zeros((), np.int64), 0, []
+    with Progress(len(mine), 'sweep', shown=get_rank() == 0) as progress:
+        for _, item in images.load(mine, num_workers):
+            if isinstance(item, Unreadable):
+                skipped.append(item)
+            else:
+                total = total + _count(item, scorer, thresholds)
+                used += 1
+            progress.advance()
+    shares = all_gather_object((total, used, skipped))
+    used, skipped = sum(share[1] for share in shares), [one for share in shares for one in share[2]]
+    if not used:
+        raise ValueError('the sweep found no image that can be read')
+    counts = PixelCounts(*sum(share[0] for share in shares))
+    means = [nan_mean(row) for row in rates(counts)['IoU']]
+    best = int(np.nan_to_num(means, nan=-1).argmax())
+    return {
+        'threshold': THRESHOLDS[best],
+        'mIoU': round(means[best], 4),
+        'images': used,
+        'skipped': [one._asdict() for one in skipped],
+        'table': {f'{threshold:.2f}': round(mean, 4) for threshold, mean in zip(THRESHOLDS, means, strict=True)},
+    }
+
+
+def _count(item: dict, scorer: Scorer, thresholds: torch.Tensor) -> np.ndarray:
+    """Pixel counts (3, T, N) of one image."""
+    cam, tags, sample = scorer.maps(item)
+    if 'gt_sem_seg' not in sample:
+        raise ValueError(f'{sample.img_path} has no mask to sweep against: the test pipeline needs LoadMask')
+    if scorer.gate:
+        cam = cam * tags[:, None, None].to(cam)
+    truth = sample.gt_sem_seg.data.squeeze(0).to(cam.device)
+    if truth.shape != cam.shape[1:]:
+        raise ValueError(f'{sample.img_path} has CAMs of {tuple(cam.shape[1:])}, its mask is {tuple(truth.shape)}')
+    try:
+        return np.stack(cam_counts(cam, truth, thresholds))
+    except ValueError as error:
+        raise ValueError(f'{sample.img_path}: {error}') from error

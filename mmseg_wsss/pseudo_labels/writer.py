@@ -1,0 +1,55 @@
+"""From the scores of an image to its files; runs in the worker processes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmseg.registry import MODELS
+
+from ..evaluation import write_mask
+from ..models.refiners import unit_image
+from .images import Unreadable
+from .soft import write_soft_scores
+
+
+class MaskTask(NamedTuple):
+    """One image to be written: segmentation ``ids`` (P,) uint8 and their ``scores`` (P, H, W) float32."""
+
+    img_path: str
+    mask: Path
+    soft: Path | None
+    ids: np.ndarray
+    scores: np.ndarray
+
+
+class MaskTaskWriter:
+    """Refine, take the class of the highest score at every pixel (the first of equals), write.
+
+    Args:
+        palette: RGB of the segmentation ids.
+        refiner: Config of a refiner; None for none.
+    """
+
+    def __init__(self, *, palette: Sequence[Sequence[int]] = (), refiner: dict | None = None) -> None:
+        self.palette = palette
+        self.refiner = None if refiner is None else MODELS.build(refiner)
+
+    def __call__(self, task: MaskTask) -> Unreadable | None:
+        """Write the files of an image, the mask last: it stands for all of them.
+
+        Returns:
+            What is wrong where the refiner cannot read the image; nothing is written then.
+        """
+        scores = task.scores
+        if self.refiner is not None:
+            try:
+                image = unit_image(task.img_path, scores.shape[-2:])
+            except (OSError, ValueError) as error:
+                return Unreadable(task.img_path, str(error))
+            scores = self.refiner(image, torch.from_numpy(scores)[None])[0].numpy()
+        if task.soft is not None:
+            write_soft_scores(task.soft, task.ids, scores)
+        write_mask(task.mask, task.ids[scores.argmax(axis=0)], self.palette)
+        return None

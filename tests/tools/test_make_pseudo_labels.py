@@ -1,0 +1,246 @@
+"""tools/make_pseudo_labels.py in this process: labels read off the pixels, and everything that it refuses."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from colour_net import expected, gated_cams, make_data, masks
+from mmseg.registry import MODELS
+from PIL import Image
+
+from mmseg_wsss.datasets.palette import voc_palette
+from mmseg_wsss.pseudo_labels import ManifestError, load_soft_scores
+
+ROOT = Path(__file__).parents[2]
+TRAIN, VAL = ('a/0', 'a/2', 'b/1'), ('a/4', 'b/3', 'b/5')
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location('make_pseudo_labels', ROOT / 'tools' / 'make_pseudo_labels.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_data(tmp_path / 'data')
+
+
+@pytest.fixture
+def run(tool, data, tmp_path):
+    """Run the tool into ``out``; gives its exit status and the masks."""
+
+    def run_tool(*options, model='ColourCAM', out='out', checkpoint='net.pth'):
+        config = str(data / f'{model}.py')
+        status = tool.main([config, str(data / checkpoint), '--out', str(tmp_path / out), *map(str, options)])
+        return status, masks(tmp_path / out)
+
+    return run_tool
+
+
+def manifest(tmp_path):
+    return json.loads((tmp_path / 'out' / 'manifest.json').read_text())
+
+
+def test_labels_of_images_without_masks(run, data, tmp_path):
+    status, labels = run('--split', 'train.txt', '--threshold', 0.6)
+    assert status == 0
+    assert tuple(labels) == TRAIN
+    for name, label in labels.items():
+        assert np.array_equal(label, expected(data, name, 0.6)), name
+    with Image.open(tmp_path / 'out/SegmentationClass/a/0.png') as mask:
+        assert mask.mode == 'P'
+        assert mask.getpalette()[:12] == np.ravel(voc_palette(4)).tolist()
+    report = json.loads((tmp_path / 'out/report.json').read_text())
+    assert (report['images'], report['written'], report['there_before'], report['skipped']) == (3, 3, 0, [])
+    settings = manifest(tmp_path)['settings']
+    assert (settings['gate'], settings['threshold'], settings['source'], settings['refine']) == (True, 0.6, 'cam', None)
+
+
+def test_without_gating_absent_classes_appear(run, data, tmp_path):
+    _, labels = run('--split', data / 'train.txt', '--threshold', 0.6, '--no-gate')
+    for name, label in labels.items():
+        assert np.array_equal(label, expected(data, name, 0.6, gate=False)), name
+        assert set(np.unique(label)) == {0, 1, 2, 3}
+        assert len(np.unique(expected(data, name, 0.6))) == 3, 'gated there are two classes'
+    assert manifest(tmp_path)['settings']['gate'] is False
+
+
+@pytest.mark.parametrize('gate', [True, False])
+@pytest.mark.parametrize('tta', [True, False])
+def test_segmentation_networks(run, data, gate, tta):
+    """Logits 1 against 2 * colour; flips change nothing in a network that looks at one pixel."""
+    options = ['--tta'] * tta + ['--no-gate'] * (not gate)
+    _, labels = run('--split', 'train.txt', *options, model='ColourSegmentor')
+    for name, label in labels.items():
+        wanted = expected(data, name, 0.5, gate=gate)
+        # a mean of two equal probabilities may differ in the last bit from one of them: equal colours
+        assert (label != wanted).mean() <= (0.01 if tta else 0), name
+
+
+def test_segmentation_of_a_network_with_cams(run, data):
+    _, labels = run('--split', 'train.txt', '--source', 'seg')
+    assert all(np.array_equal(label, expected(data, name, 0.5)) for name, label in labels.items())
+
+
+def test_sweep_finds_the_threshold_of_the_masks(run, data, tmp_path, capsys):
+    status, labels = run('--split', 'train.txt', '--sweep', '--sweep-split', 'val.txt')
+    assert status == 0
+    assert all(np.array_equal(label, expected(data, name, 0.37)) for name, label in labels.items())
+    found = manifest(tmp_path)['found']
+    assert (found['threshold'], found['mIoU'], found['images'], found['skipped']) == (0.37, 100.0, 3, [])
+    assert len(found['table']) == 99
+    assert found['table']['0.36'] < 100 > found['table']['0.38'] > found['table']['0.60']
+    assert 'threshold 0.37: 100.00 mIoU on 3 images' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('refine', 'key', 'kind', 'values'),
+    [
+        ('crf-labels', 'label_crf', 'LabelCRF', {'num_iter': 3, 'bilateral': {'srgb': 60, 'compat': 40}}),
+        ('crf-scores', 'crf', 'DenseCRF', {'num_iter': 3, 'bilateral': {'srgb': 60}}),
+        ('par', 'par', 'PAR', {'num_iter': 3}),
+    ],
+)
+def test_refinement_sees_the_gated_scores_and_the_image(run, data, tmp_path, refine, key, kind, values):
+    if kind != 'PAR':
+        pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
+    with (data / 'ColourCAM.py').open('a') as config:
+        config.write(f'{key} = {values}')
+    _, labels = run('--split', 'train.txt', '--threshold', 0.6, '--refine', refine)
+    refiner = MODELS.build({'type': kind, **values})
+    for name, label in labels.items():
+        cams = gated_cams(data, name)
+        kept = [0, *(np.flatnonzero(cams.any(axis=(1, 2))) + 1)]
+        scores = np.concatenate([np.full_like(cams[:1], 0.6), cams])[kept]
+        image = np.array(Image.open(data / f'images/{name}.png')).transpose(2, 0, 1)
+        refined = refiner(torch.from_numpy(image)[None] / 255, torch.from_numpy(scores)[None])[0].numpy()
+        assert np.array_equal(label, np.array(kept)[refined.argmax(0)]), name
+        assert (label != expected(data, name, 0.6)).any(), 'it changes something'
+    assert kind in manifest(tmp_path)['settings']['refine']
+    assert 'num_iter=3' in manifest(tmp_path)['settings']['refine']
+
+
+def test_soft_scores(run, data, tmp_path):
+    run('--split', 'train.txt', '--threshold', 0.6, '--soft')
+    ids, scores = load_soft_scores(tmp_path / 'out/SoftScores/b/1.npz')
+    assert ids.tolist() == [0, 2, 3], 'background and the tags'
+    wanted = np.concatenate([np.full((1, 25, 24), 0.6), gated_cams(data, 'b/1')[1:]])
+    assert np.abs(scores - wanted).max() <= 0.5 / 255 + 1e-6
+
+
+def test_bfloat16(run, data, tmp_path):
+    _, labels = run('--split', 'train.txt', '--threshold', 0.6, '--amp')
+    changed = [(label != expected(data, name, 0.6)).mean() for name, label in labels.items()]
+    assert 0 < max(changed) < 0.03, 'colours are rounded to 8 bits of mantissa'
+    assert manifest(tmp_path)['settings']['amp'] is True
+
+
+def test_a_complete_folder_is_left_alone(run, tmp_path, capsys):
+    run('--threshold', 0.6)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').rglob('*')}
+    status, _ = run('--threshold', 0.6)
+    assert status == 0
+    assert 'nothing to do: all 3 masks are in' in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').rglob('*')} == before
+
+
+def test_missing_and_damaged_masks_are_made_again_and_leftovers_removed(run, data, tmp_path):
+    run('--threshold', 0.6, '--soft')
+    out = tmp_path / 'out'
+    (out / 'SegmentationClass/b/3.png').unlink()
+    half = (out / 'SegmentationClass/a/4.png').read_bytes()[:60]
+    (out / 'SegmentationClass/a/4.png').write_bytes(half)
+    (out / 'SegmentationClass/a/.4.4711.png').write_bytes(half)
+    kept = (out / 'SegmentationClass/b/5.png').stat().st_mtime_ns
+    status, labels = run('--threshold', 0.6, '--soft')
+    assert (status, tuple(labels)) == (0, VAL)
+    assert all(np.array_equal(label, expected(data, name, 0.6)) for name, label in labels.items())
+    assert (out / 'SegmentationClass/b/5.png').stat().st_mtime_ns == kept
+    assert list(out.rglob('.*')) == []
+    assert json.loads((out / 'report.json').read_text())['there_before'] == 1
+
+
+def test_other_settings_are_refused_by_name(run, data, tmp_path):
+    run('--threshold', 0.6)
+    with pytest.raises(ManifestError, match=r'(?s)made with other settings.*\n  threshold: 0\.6 there, 0\.5 now$'):
+        run('--threshold', 0.5)
+    with pytest.raises(ManifestError, match=r'(?s)images\.sha256: .*gate: true there, false now$'):
+        run('--threshold', 0.6, '--no-gate')
+    with pytest.raises(ManifestError, match=r'model\.data_preprocessor\.bgr_to_rgb: true there, false now'):
+        run('--threshold', 0.6, '--cfg-options', 'model.data_preprocessor.bgr_to_rgb=False')
+    torch.save({'state_dict': {'mix.weight': torch.ones(3, 3, 1, 1)}}, data / 'other.pth')
+    with pytest.raises(ManifestError, match=r'checkpoint: "[0-9a-f]{64}" there, "[0-9a-f]{64}" now'):
+        run('--threshold', 0.6, checkpoint='other.pth')
+
+
+def test_tags_that_changed_are_other_settings_only_where_they_gate(run, data, tmp_path):
+    run('--threshold', 0.6)
+    run('--threshold', 0.6, '--no-gate', out='free')
+    tags = json.loads((data / 'tags.json').read_text())
+    (data / 'tags.json').write_text(json.dumps({**tags, 'b/5.png': ['red', 'green', 'blue']}))
+    with pytest.raises(ManifestError, match=r'images\.sha256'):
+        run('--threshold', 0.6)
+    assert run('--threshold', 0.6, '--no-gate', out='free')[0] == 0
+
+
+def test_a_corrupt_image_is_skipped_named_and_made_up_for(run, data, tmp_path, capsys):
+    path = data / 'images/b/3.png'
+    good = path.read_bytes()
+    path.write_bytes(good[:200])
+    status, labels = run('--threshold', 0.6)
+    assert (status, tuple(labels)) == (1, ('a/4', 'b/5'))
+    report = json.loads((tmp_path / 'out/report.json').read_text())
+    assert [one['path'] for one in report['skipped']] == [str(path)]
+    assert 'cannot be read as an image' in report['skipped'][0]['error']
+    assert f'1 images were SKIPPED:\n  {path}: cannot be read' in capsys.readouterr().err
+    path.write_bytes(good)
+    status, labels = run('--threshold', 0.6)
+    assert (status, tuple(labels)) == (0, VAL)
+    assert json.loads((tmp_path / 'out/report.json').read_text())['written'] == 1
+
+
+@pytest.mark.parametrize(
+    ('options', 'model', 'message'),
+    [
+        ([], 'ColourCAM', 'CAMs have no background: give --threshold X, or --sweep'),
+        (['--threshold', '0.5', '--tta'], 'ColourCAM', 'CAMs are taken at several scales and flips already'),
+        (['--threshold', '0.5'], 'ColourSegmentor', 'a segmentation has its own background'),
+        (['--threshold', '0.5', '--source', 'cam'], 'ColourSegmentor', 'ColourSegmentor has no CAMs'),
+        (['--tta', '--cfg-options', 'tta_model.type=SegTTAModel'], 'ColourSegmentor', 'SegTTAModel drops the merged'),
+        (
+            ['--threshold', '0.5', '--cfg-options', 'model.type=mmseg.ColourCAM', 'test_dataloader=None'],
+            'ColourCAM',
+            'has no test_dataloader',
+        ),
+        (['--sweep', '--split', 'train.txt'], 'ColourCAM', 'mask'),
+    ],
+)
+def test_options_that_do_not_fit(run, options, model, message):
+    with pytest.raises(ValueError, match=message):
+        run(*options, model=model)
+
+
+def test_checkpoint_of_another_class_count(run, data):
+    torch.save({'state_dict': {'mix.weight': torch.ones(5, 3, 1, 1)}}, data / 'other.pth')
+    with pytest.raises(ValueError, match=r'(?s)other\.pth does not fit the model of .*ColourCAM\.py.*mix\.weight'):
+        run('--threshold', 0.5, checkpoint='other.pth')
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--threshold', '1.5'], r'--threshold must be in \[0, 1\), got 1.5'),
+        (['--sweep-split', 'val.txt'], '--sweep-split needs --sweep'),
+        (['--workers', '-1'], '--workers must not be negative'),
+    ],
+)
+def test_command_lines_that_cannot_be(run, capsys, options, message):
+    with pytest.raises(SystemExit):
+        run(*options)
+    assert message.replace('\\', '') in capsys.readouterr().err

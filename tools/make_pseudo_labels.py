@@ -1,0 +1,227 @@
+"""Label images with a trained network: ``python tools/make_pseudo_labels.py CONFIG CHECKPOINT --out DIR``.
+
+DIR gets ``SegmentationClass/NAME.png`` (palette PNGs at the images' sizes), ``manifest.json`` (the settings) and
+``report.json``. The images are those of the config's ``test_dataloader``, through its pipeline; ``--split`` takes
+others of the same folder, usually the training images, whose masks are not needed. A run that was killed goes on where
+it stopped when it is called again. The exit status is 1 when an image could not be read.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, init_dist, is_distributed
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+import mmseg_wsss  # noqa: F401  registers every part
+from mmseg_wsss.engine import finish_launch, post_process, prepare_cpu_launch
+from mmseg_wsss.pseudo_labels import (
+    ImageList,
+    Manifest,
+    Scorer,
+    Unreadable,
+    build_dataset,
+    build_model,
+    choose_source,
+    file_sha256,
+    label_images,
+    sweep_threshold,
+    write_report,
+)
+
+# --refine: the key of the config with the refiner's arguments, and its type
+REFINERS = {'par': ('par', 'PAR'), 'crf-labels': ('label_crf', 'LabelCRF'), 'crf-scores': ('crf', 'DenseCRF')}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file of this config')
+    add('--out', required=True, metavar='DIR', help='folder of the masks')
+    add('--split', metavar='FILE', help='images to label (replaces ann_file of test_dataloader.dataset)')
+    add('--source', choices=['cam', 'seg'], help='label by the CAMs or the segmentation (default: CAMs if there are)')
+    background = parser.add_mutually_exclusive_group()
+    add_background = background.add_argument
+    add_background('--threshold', type=float, metavar='X', help='background score beside the CAMs, in [0, 1)')
+    add_background('--sweep', action='store_true', help='choose it: best mIoU on images with masks')
+    add('--sweep-split', metavar='FILE', help='labelled images of the sweep (default: those that are labelled)')
+    add(
+        '--refine',
+        choices=['none', *REFINERS],
+        default='none',
+        help='keys par, label_crf, crf of the config set values',
+    )
+    add('--no-gate', dest='gate', action='store_false', help='keep classes that the image-level label does not name')
+    add('--tta', action='store_true', help="segmentation at several scales and flips: the config's tta_pipeline")
+    add('--soft', action='store_true', help='write scores too, SoftScores/NAME.npz (see load_soft_scores)')
+    add('--amp', action='store_true', help='bfloat16 autocast')
+    add(
+        '--workers',
+        type=int,
+        default=0,
+        metavar='N',
+        help='processes (of each launched one) that run the CRF and write',
+    )
+    add('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values')
+    args = parser.parse_args(argv)
+    for name in ('config', 'checkpoint'):
+        if not Path(getattr(args, name)).is_file():
+            parser.error(f'there is no {name} file {getattr(args, name)}')
+    if args.threshold is not None and not 0 <= args.threshold < 1:
+        parser.error(f'--threshold must be in [0, 1), got {args.threshold}')
+    if args.sweep_split and not args.sweep:
+        parser.error('--sweep-split needs --sweep')
+    if args.workers < 0:
+        parser.error('--workers must not be negative')
+    return args
+
+
+def build_cfg(args: argparse.Namespace) -> Config:
+    """The config with the command line's values in it; ``args.source`` is decided.
+
+    Raises:
+        ValueError: options that do not go together with each other or with the config.
+    """
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if cfg.get('test_dataloader') is None:
+        raise ValueError(f'{args.config} has no test_dataloader, so there are no images to label')
+    args.source = choose_source(cfg.model, args.source)
+    background = args.sweep or args.threshold is not None
+    if args.source == 'cam' and not background:
+        raise ValueError('CAMs have no background: give --threshold X, or --sweep where there are masks')
+    if args.source == 'seg' and background:
+        raise ValueError('a segmentation has its own background: --threshold and --sweep are for CAMs (--source cam)')
+    if args.source == 'cam' and args.tta:
+        raise ValueError('CAMs are taken at several scales and flips already (cam_scales): --tta is for segmentations')
+    if args.tta:
+        post_process(cfg, tta=True, crf=False)
+    elif cfg.get('data_preprocessor') is not None:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return cfg
+
+
+def refiner_of(cfg: Config, refine: str) -> dict | None:
+    """Config of the refiner: the defaults of its class, and what the config says."""
+    if refine == 'none':
+        return None
+    key, kind = REFINERS[refine]
+    return {'type': kind, **cfg.get(key, {})}
+
+
+def settings_of(args: argparse.Namespace, cfg: Config, images: ImageList, sweep: ImageList | None) -> dict[str, Any]:
+    """Everything that changes the masks."""
+    refiner = refiner_of(cfg, args.refine)
+    return {
+        'checkpoint': file_sha256(args.checkpoint),
+        'images': images.fingerprint(tags=args.gate),
+        'threshold': args.threshold if sweep is None else {'sweep': sweep.fingerprint(tags=args.gate)},
+        'source': args.source,
+        'refine': None if refiner is None else repr(MODELS.build(refiner)),  # with the defaults of its class
+        'gate': args.gate,
+        'tta': args.tta,
+        'soft': args.soft,
+        'amp': args.amp,
+        'classes': images.dataset.metainfo['classes'],
+        'palette': images.dataset.metainfo.get('palette'),
+        'pipeline': cfg.test_dataloader.dataset.pipeline,
+        'model': cfg.model,
+    }
+
+
+def first_process_says(function) -> Any:
+    """What the function returns in the first process, in all of them: files seen by several may change meanwhile."""
+    answer = [function() if get_rank() == 0 else None]
+    broadcast_object_list(answer)
+    return answer[0]
+
+
+def begin(manifest: Manifest, images: ImageList) -> tuple[dict | None, list[int]]:
+    """What an earlier run found out (None for a new folder), and the images that are left."""
+    found = manifest.read()
+    images.clean()
+    return found, images.left()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Label; returns the exit status."""
+    args = parse_args(argv)
+    cfg = build_cfg(args)
+    dataset_cfg = cfg.test_dataloader.dataset
+    images = ImageList(build_dataset(dataset_cfg, split=args.split), args.out, soft=args.soft)
+    sweep = None
+    if args.sweep:
+        labelled = build_dataset(dataset_cfg, split=args.sweep_split or args.split, masks=True)
+        sweep = ImageList(labelled, args.out)
+    manifest = Manifest(args.out, settings_of(args, cfg, images, sweep))
+    prepare_cpu_launch(cfg)
+    if args.launcher != 'none' and not is_distributed():
+        init_dist(args.launcher)
+
+    found, left = first_process_says(lambda: begin(manifest, images))
+    if found is not None and not left:
+        if get_rank() == 0:
+            print(f'nothing to do: all {len(images)} masks are in {args.out}')
+        finish_launch()
+        return 0
+    skipped = run(args, cfg, images, sweep, manifest, found, left)
+    finish_launch()
+    return 1 if skipped else 0
+
+
+def run(
+    args: argparse.Namespace,
+    cfg: Config,
+    images: ImageList,
+    sweep: ImageList | None,
+    manifest: Manifest,
+    found: dict | None,
+    left: list[int],
+) -> list[Unreadable]:
+    """Sweep where it was not done, label what is left, report; returns the images that were skipped."""
+    refiner = refiner_of(cfg, args.refine)
+    on_device = MODELS.build(refiner) if args.refine == 'par' else None
+    model = build_model(cfg, args.checkpoint, source=args.source)
+    scorer = Scorer(model, source=args.source, gate=args.gate, amp=args.amp, refiner=on_device)
+    loaders = cfg.test_dataloader.get('num_workers', 0)
+    skipped = []
+    if found is None:
+        found = {} if sweep is None else sweep_threshold(sweep, scorer, num_workers=loaders)
+        skipped += [Unreadable(**one) for one in found.get('skipped', [])]
+        first_process_says(lambda: manifest.write(found))
+    start = time.monotonic()
+    mine = label_images(
+        images,
+        left[get_rank() :: get_world_size()],
+        scorer=scorer,
+        threshold=found.get('threshold', args.threshold),
+        writer={
+            'palette': images.dataset.metainfo.get('palette') or (),
+            'refiner': None if args.refine == 'par' else refiner,
+        },
+        workers=args.workers,
+        loaders=loaders,
+        shown=get_rank() == 0,
+    )
+    unlabelled = sorted(one for share in all_gather_object(mine) for one in share)
+    if get_rank() == 0:
+        if sweep is not None:
+            print(f'threshold {found["threshold"]:.2f}: {found["mIoU"]:.2f} mIoU on {found["images"]} images')
+        before, seconds = len(images) - len(left), time.monotonic() - start
+        text = write_report(Path(args.out), total=len(images), before=before, skipped=unlabelled, seconds=seconds)
+        print(text, file=sys.stderr if unlabelled else sys.stdout)
+    return sorted({*skipped, *unlabelled})
+
+
+if __name__ == '__main__':
+    sys.exit(main())
