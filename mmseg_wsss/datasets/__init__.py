@@ -3,5 +3,6 @@
 from . import image_labels, transforms
 from .image_tag_dataset import ImageTagDataset
 from .palette import voc_palette
+from .pseudo_mask_dataset import PseudoMaskDataset
 
-__all__ = ['ImageTagDataset', 'image_labels', 'transforms', 'voc_palette']
+__all__ = ['ImageTagDataset', 'PseudoMaskDataset', 'image_labels', 'transforms', 'voc_palette']

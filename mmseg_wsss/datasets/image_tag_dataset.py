@@ -2,8 +2,7 @@
 
 import os.path as osp
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,10 @@ from mmseg.registry import DATASETS, TASK_UTILS
 
 from mmseg_wsss.structures import IGNORE, multi_hot
 
+from .image_files import find_images, listed_images
 from .image_labels import ImageLabel, ImageLabelSource, Problems, check_classes
 from .image_labels.names import IMAGE_SUFFIXES, image_name, list_files, same_file_content
-from .image_labels.problems import DUPLICATE, MISSING_IMAGE, MISSING_MASK, NO_ENTRY, OUTSIDE, UNREADABLE
+from .image_labels.problems import DUPLICATE, MISSING_IMAGE, MISSING_MASK, NO_ENTRY
 from .palette import voc_palette
 
 
@@ -87,8 +87,12 @@ class ImageTagDataset(BaseSegDataset):
         """
         problems = Problems()
         labels = self.image_labels.collect(self.foreground, problems)
-        images = self._images(problems)
-        chosen = dict(self._listed(images, problems)) if self.ann_file else self._matched(images, labels, problems)
+        folder = self.data_prefix['img_path']
+        images = find_images(folder, self.img_suffix, problems, exclude=self.data_prefix.get('seg_map_path'))
+        if self.ann_file:
+            chosen = dict(listed_images(self.ann_file, images, folder, problems))
+        else:
+            chosen = self._matched(images, labels, problems)
         masks = self._masks()
         data_list = []
         for path, where in chosen.items():
@@ -112,43 +116,6 @@ class ImageTagDataset(BaseSegDataset):
     def get_cat_ids(self, idx: int) -> list[int]:
         """Foreground class indices of an image, for mmengine's ``ClassBalancedDataset``."""
         return super().get_data_info(idx)['gt_label'].tolist()
-
-    def _images(self, problems: Problems) -> dict[str, str]:
-        """Name -> relative path of every image in the folder."""
-        folder = self.data_prefix['img_path']
-        if not osp.isdir(folder):
-            problems.stop(UNREADABLE, f'{folder}: no such folder of images')
-        images: dict[str, str] = {}
-        for path in list_files(folder, self.img_suffix, exclude=self.data_prefix.get('seg_map_path')):
-            first = images.setdefault(image_name(path), path)
-            if first != path:
-                problems.add(DUPLICATE, f'{osp.join(folder, path)}: has the same name as {first}')
-        if not images:
-            problems.stop(UNREADABLE, f'{folder}: no image with the extension {self.img_suffix}')
-        return images
-
-    def _listed(self, images: dict[str, str], problems: Problems) -> Iterator[tuple[str, str]]:
-        """Yield relative path and place of the images in the split list."""
-        if not osp.isfile(self.ann_file):
-            problems.stop(UNREADABLE, f'{self.ann_file}: no such split list')
-        seen: dict[str, int] = {}
-        for number, line in enumerate(Path(self.ann_file).read_text(encoding='utf-8-sig').splitlines(), start=1):
-            where = f'{self.ann_file}:{number}'
-            if not line.strip():
-                continue
-            try:
-                name = image_name(line)
-            except ValueError as error:
-                problems.add(OUTSIDE, f'{where}: {error}')
-                continue
-            if seen.setdefault(name, number) != number:
-                problems.add(DUPLICATE, f'{where}: {line.strip()!r} is listed already in line {seen[name]}')
-            elif name not in images:
-                problems.add(MISSING_IMAGE, f'{where}: {line.strip()!r} is not in {self.data_prefix["img_path"]}')
-            else:
-                yield images[name], where
-        if not seen:
-            problems.stop(UNREADABLE, f'{self.ann_file}: lists no image')
 
     def _matched(self, images: dict[str, str], labels: dict[str, ImageLabel], problems: Problems) -> dict[str, str]:
         """Relative path -> place of all images; every entry of the labels needs its image."""

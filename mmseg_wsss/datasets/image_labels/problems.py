@@ -14,8 +14,8 @@ OUTSIDE = 'path that leaves the data set'
 SHOWN_PER_KIND = 20
 
 
-class ImageLabelError(ValueError):
-    """Wrong image-level labels.
+class DataSetError(ValueError):
+    """What is wrong with the files of a data set.
 
     Args:
         problems: kind of problem -> messages, each with the file and the line (or key) it is about.
@@ -25,6 +25,8 @@ class ImageLabelError(ValueError):
         problems: all messages; the text of the error shows at most 20 of each kind.
     """
 
+    subject = 'the data set'
+
     def __init__(self, problems: Mapping[str, Sequence[str]], advice: Mapping[str, str] | None = None) -> None:
         self.problems = {kind: list(messages) for kind, messages in problems.items()}
         self.advice = dict(advice or {})
@@ -32,7 +34,7 @@ class ImageLabelError(ValueError):
 
     def _text(self) -> str:
         total = sum(map(len, self.problems.values()))
-        lines = [f'{total} problem{"s" * (total > 1)} with the image-level labels']
+        lines = [f'{total} problem{"s" * (total > 1)} with {self.subject}']
         for kind, messages in self.problems.items():
             lines.append(f'{kind} ({len(messages)}):')
             lines += [f'  {message}' for message in messages[:SHOWN_PER_KIND]]
@@ -47,10 +49,27 @@ class ImageLabelError(ValueError):
         return type(self), (self.problems, self.advice)
 
 
-class Problems:
-    """Collects problems while labels are read, so that a person mends all of them after one run."""
+class ImageLabelError(DataSetError):
+    """Wrong image-level labels."""
 
-    def __init__(self) -> None:
+    subject = 'the image-level labels'
+
+
+class PseudoMaskError(DataSetError):
+    """Wrong pseudo-masks."""
+
+    subject = 'the pseudo-masks'
+
+
+class Problems:
+    """Collects problems while files are read, so that a person mends all of them after one run.
+
+    Args:
+        error: what is raised in the end.
+    """
+
+    def __init__(self, error: type[DataSetError] = ImageLabelError) -> None:
+        self._error = error
         self._messages: dict[str, list[str]] = {}
         self._advice: dict[str, str] = {}
 
@@ -65,9 +84,9 @@ class Problems:
     def stop(self, kind: str, message: str) -> NoReturn:
         """Note a problem after which nothing more can be read, and raise all so far."""
         self.add(kind, message)
-        raise ImageLabelError(self._messages, self._advice) from None  # the message says it all
+        raise self._error(self._messages, self._advice) from None  # the message says it all
 
     def raise_if_any(self) -> None:
-        """Raise every noted problem as one :class:`ImageLabelError`."""
+        """Raise every noted problem as one error."""
         if self._messages:
-            raise ImageLabelError(self._messages, self._advice)
+            raise self._error(self._messages, self._advice)

@@ -4,6 +4,7 @@ from .crop import RandomPadCrop, ResizeToFit
 from .formatting import PackWSSSInputs
 from .load_image import LoadImage, LoadMask, read_image
 from .load_image_labels import LoadImageLabels
+from .load_truth import LoadTruth
 from .photometry import DINOPhotometry
 from .views import MultiView
 
@@ -12,6 +13,7 @@ __all__ = [
     'LoadImage',
     'LoadImageLabels',
     'LoadMask',
+    'LoadTruth',
     'MultiView',
     'PackWSSSInputs',
     'RandomPadCrop',

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmcv.transforms import to_tensor
+from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
@@ -13,11 +14,12 @@ from ...structures import set_image_label
 
 @TRANSFORMS.register_module()
 class PackWSSSInputs(PackSegInputs):
-    """mmseg's ``PackSegInputs`` that also packs image-level labels and several views.
+    """mmseg's ``PackSegInputs`` that also packs image-level labels, several views and the truth.
 
     The differences: where ``results['views']`` (see :class:`MultiView`) has views, ``inputs`` is a dict of ``img`` and
     those views, each a uint8 tensor (3, H, W), otherwise the plain image tensor; ``gt_score`` (C,) becomes the plain
-    fields ``gt_label`` and ``gt_score`` of the data sample; ``valid_box`` is in its meta information.
+    fields ``gt_label`` and ``gt_score`` of the data sample; ``gt_truth`` (see :class:`LoadTruth`) becomes PixelData
+    (1, H, W) of that name; ``valid_box`` is in its meta information.
 
     Args:
         meta_keys: keys of ``results`` to keep as meta information; absent ones are left out.
@@ -50,6 +52,9 @@ class PackWSSSInputs(PackSegInputs):
         if 'gt_score' in results:
             score = np.asarray(results['gt_score'])
             set_image_label(packed['data_samples'], np.flatnonzero(score), score.size)
+        if 'gt_truth' in results:
+            truth = to_tensor(results['gt_truth'][None].astype(np.int64))
+            packed['data_samples'].set_data({'gt_truth': PixelData(data=truth)})
         return packed
 
 

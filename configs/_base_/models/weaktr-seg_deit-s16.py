@@ -1,0 +1,36 @@
+# WeakTr's second stage (arXiv 2304.01184, section 3.2): Segmenter with DeiT-S/16 and gradient clipping, crops of 480.
+# The ablations of Table 6 are plain values, also for `--cfg-options`:
+#   start value tau           model.decode_head.loss_decode.start_value=1.4
+#   patch size S              model.decode_head.loss_decode.patch_size=96
+#   published code            model.decode_head.loss_decode.batch_threshold=True
+num_classes = 20
+channels = 384
+model = dict(
+    type='OnlineRetraining',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        size=(480, 480),
+        pad_val=0,
+        seg_pad_val=255,
+        # whole patches at test time: a ViT does not see the rest of the border
+        test_cfg=dict(size_divisor=16),
+    ),
+    backbone=dict(type='TokenViT', arch='deit-small', drop_path_rate=0.1),
+    decode_head=dict(
+        type='SegmenterMaskTransformerHead',
+        in_channels=channels,
+        in_index=0,
+        channels=channels,
+        embed_dims=channels,
+        num_heads=6,
+        num_layers=2,
+        dropout_ratio=0.0,
+        num_classes=num_classes + 1,
+        align_corners=False,
+        loss_decode=dict(type='GradientClippedCrossEntropy', start_value=1.2, patch_size=120),
+    ),
+    test_cfg=dict(mode='slide', crop_size=(480, 480), stride=(320, 320)),
+)
