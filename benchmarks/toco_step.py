@@ -9,17 +9,13 @@ Where the config's data set is absent, JPEG images of PASCAL VOC's size are draw
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import torch
+from machine import append_json, machine
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
@@ -28,13 +24,11 @@ from mmengine.runner import Runner, set_random_seed
 from part_timer import CLOCKS, REST, WHOLE, PartTimer, peak_memory
 from PIL import Image
 
-from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.models import ToCo
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT / 'configs/toco/toco_vit-b16-in21k_1xb4-20k_voc12aug-448x448.py'
 DTYPES = {'OptimWrapper': 'float32', 'BF16OptimWrapper': 'bfloat16 autocast', 'AmpOptimWrapper': 'float16 autocast'}
-ENVIRONMENT = ('OMP_', 'MKL_', 'KMP_', 'MALLOC_', 'LD_PRELOAD', 'PYTORCH_')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -171,37 +165,15 @@ def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
 
 
 def describe(cfg: Config, device: torch.device) -> dict:
-    """What a figure means nothing without: hardware, versions, threads, sizes, dtype, and how busy the machine is."""
+    """What a figure means nothing without: config, hardware, versions, threads, sizes and dtype."""
     wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
     return dict(
-        date=datetime.now(timezone.utc).isoformat(timespec='minutes'),
         config=Path(cfg.filename).stem,
-        device=torch.cuda.get_device_name(device) if device.type == 'cuda' else _cpu_name(),
-        threads=torch.get_num_threads(),
-        load_average=round(os.getloadavg()[0], 1),
+        **machine(device),
         batch_size=cfg.train_dataloader.batch_size,
         crop=list(cfg.model.data_preprocessor.size),
         dtype=DTYPES.get(wrapper, wrapper),
-        versions=dict(python=platform.python_version(), **_versions()),
-        environment={key: value for key, value in sorted(os.environ.items()) if key.startswith(ENVIRONMENT)},
     )
-
-
-def _versions() -> dict[str, str]:
-    """Of the packages that compute; mmcv or mmcv-lite, whichever is there."""
-    found = {}
-    for name in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation', 'mmpretrain', 'numpy'):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def _cpu_name() -> str:
-    """The CPU's own name where the system tells it, and the number of cores."""
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return f'{names[0] if names else platform.processor()}, {os.cpu_count()} cores'
 
 
 def to_table(record: dict) -> str:
@@ -225,13 +197,6 @@ def to_table(record: dict) -> str:
 
 def _in_words(value: object) -> object:
     return ', '.join(f'{key} {entry}' for key, entry in value.items()) if isinstance(value, dict) else value
-
-
-def append_json(record: dict, path: Path) -> None:
-    """Append to the list in ``path``, which is replaced only by a complete file."""
-    records = json.loads(path.read_text()) if path.exists() else []
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps([*records, record], indent=1) + '\n')
 
 
 def main(argv: list[str] | None = None) -> None:

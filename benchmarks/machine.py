@@ -1,0 +1,51 @@
+"""What a measured figure means nothing without, and the file it is kept in."""
+
+import json
+import os
+import platform
+from contextlib import suppress
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from mmseg_wsss.fileio import whole_file
+
+ENVIRONMENT = ('OMP_', 'MKL_', 'KMP_', 'MALLOC_', 'LD_PRELOAD', 'PYTORCH_')
+
+
+def machine(device: torch.device) -> dict:
+    """Date, hardware, versions, threads and settings, and how busy the machine is."""
+    return dict(
+        date=datetime.now(timezone.utc).isoformat(timespec='minutes'),
+        device=torch.cuda.get_device_name(device) if device.type == 'cuda' else _cpu_name(),
+        threads=torch.get_num_threads(),
+        load_average=round(os.getloadavg()[0], 1),
+        versions=dict(python=platform.python_version(), **_versions()),
+        environment={key: value for key, value in sorted(os.environ.items()) if key.startswith(ENVIRONMENT)},
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that compute; mmcv or mmcv-lite, whichever is there."""
+    found = {}
+    for name in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation', 'mmpretrain', 'numpy'):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _cpu_name() -> str:
+    """The CPU's own name where the system tells it, and the number of cores."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return f'{names[0] if names else platform.processor()}, {os.cpu_count()} cores'
+
+
+def append_json(record: dict, path: Path) -> None:
+    """Append to the list in ``path``, which is replaced only by a complete file."""
+    records = json.loads(path.read_text()) if path.exists() else []
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps([*records, record], indent=1) + '\n')

@@ -1,0 +1,11 @@
+"""WeakTr, first stage, on the real subset: average instead of max pooling.
+
+Reproduces: WeakTr Table 9 (66.2 for both), under the budget of
+            weaktr-cam_deit-t16_1xb32-588_voc12-animals-224x224.py.
+Expected:   docs/results/weaktr_voc12-animals.md, as far as it was run
+Time:       as weaktr-cam_deit-t16_1xb32-588_voc12-animals-224x224.py
+Command:    python tools/train.py configs/weaktr/weaktr-cam-avg-pooling_deit-t16_1xb32-588_voc12-animals-224x224.py
+"""
+
+_base_ = './weaktr-cam_deit-t16_1xb32-588_voc12-animals-224x224.py'
+model = dict(cam_head=dict(head_weights=dict(pooling='avg')))

@@ -1,0 +1,48 @@
+"""WeakTr's first stage at toy size on drawn scenes: the first training of `make demo METHOD=weaktr`.
+
+Reproduces: nothing published; the steps of WeakTr (arXiv 2304.01184) in a few minutes.
+Expected:   see docs/demo.md.
+Time:       see docs/demo.md.
+Command:    make demo METHOD=weaktr
+"""
+
+_base_ = [
+    '../_base_/models/weaktr-cam_deit-s16.py',
+    '../_base_/datasets/demo_scenes.py',
+    '../_base_/schedules/weaktr-cam_60e.py',
+    '../_base_/default_runtime.py',
+]
+num_classes, channels, blocks, heads = 6, 96, 8, 3
+model = dict(
+    # The tiny ViT was trained with mean and std of half the range.
+    data_preprocessor=dict(size=(96, 96), mean=[127.5] * 3, std=[127.5] * 3),
+    backbone=dict(
+        _delete_=True,
+        type='TokenViT',
+        arch=dict(embed_dims=channels, num_layers=blocks, num_heads=heads, feedforward_channels=384),
+        img_size=64,
+        patch_size=8,
+        num_cls_tokens=num_classes,
+        final_norm=False,
+        init_cfg=dict(type='Pretrained', checkpoint='demo/tiny_vit.pth'),
+    ),
+    cam_head=dict(
+        num_classes=num_classes,
+        in_channels=channels,
+        head_weights=dict(num_blocks=blocks, num_heads=heads, head_dims=channels // heads, reduction=4),
+    ),
+    threshold=0.4,
+)
+train_pipeline = [dict(type='LoadImage'), *_base_.global_view, dict(type='PackWSSSInputs')]
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
+val_evaluator = dict(threshold=0.4)
+test_evaluator = val_evaluator
+
+max_iters = 900
+optim_wrapper = dict(type='BF16OptimWrapper', optimizer=dict(lr=3e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=75),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=75, end=max_iters),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters + 1)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=2))
