@@ -28,6 +28,7 @@ test_dataloader = dict(
     batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ImageTagDataset', data_root={root!r}, classes=('red', 'green', 'blue'), ann_file='val.txt',
+        serialize_data=False,  # saves a garbage collection, most of the time of a test
         data_prefix=dict(img_path='images', seg_map_path='masks'), image_labels=dict(type='TagFile', path='tags.json'),
         pipeline=[dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackWSSSInputs')],
     ),
