@@ -142,7 +142,10 @@ class ImageList(Dataset):
         return (soft is None or zipfile.is_zipfile(soft)) and _is_whole_png(self.mask(index))
 
     def fingerprint(self, *, tags: bool) -> dict[str, Any]:
-        """Number and hash of the images' names and, with ``tags``, of their image-level labels."""
+        """Number and hash of the images' names and, with ``tags``, of the data set's image-level labels.
+
+        Neither the pixels nor labels that a step of the pipeline loads are in it.
+        """
         digest = hashlib.sha256()
         for name, info in zip(self.names, self.infos, strict=True):
             label = [int(k) for k in info.get('gt_label', ())] if tags else []

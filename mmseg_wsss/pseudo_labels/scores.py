@@ -106,7 +106,12 @@ class Scorer:
         tags, *_ = [sample.pop('gt_score') if 'gt_score' in sample else None for sample in samples]
         with autocast(dtype=torch.bfloat16, enabled=self.amp):
             sample = self.model.test_step(pseudo_collate([item]))[0]
-        scores = sample.cam.data.float() if self.source == 'cam' else sample.seg_logits.data.float().softmax(dim=0)
+        if self.source == 'cam':
+            scores = sample.cam.data.float()
+        elif 'seg_logits' in sample:
+            scores = sample.seg_logits.data.float().softmax(dim=0)
+        else:
+            raise ValueError('the network gives no seg_logits: its labels come from its CAMs (--source cam)')
         if not scores.isfinite().all():
             raise ValueError(f'{sample.img_path}: the network gives scores that are no numbers')
         if self.gate:

@@ -1,0 +1,56 @@
+"""tools/analysis_tools/mask_iou.py: rates counted by hand, and what is missing."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.pseudo_labels import Manifest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path):
+    spec = importlib.util.spec_from_file_location('mask_iou', ROOT / 'tools' / 'analysis_tools' / 'mask_iou.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    Manifest(tmp_path, {'classes': ['background', 'cat', 'dog']}).write({})
+    for name, prediction, truth in (('a/1', [[0, 1, 1, 1]], [[0, 0, 1, 255]]), ('2', [[0, 0]], [[0, 1]])):
+        write_mask(tmp_path / 'SegmentationClass' / f'{name}.png', np.array(prediction))
+        write_mask(tmp_path / 'truth' / f'{name}.png', np.array(truth))
+    return lambda *options: module.main([str(tmp_path), str(tmp_path / 'truth'), *map(str, options)])
+
+
+def test_rates_by_hand(run, tmp_path, capsys):
+    run()
+    record = json.loads((tmp_path / 'iou.json').read_text())
+    # background: 2 right, 1 missed, 1 wrong; cat: 1 right, 1 missed, 1 wrong; dog nowhere
+    assert record['masks'] == 2
+    assert record['mIoU'] == pytest.approx(100 * (2 / 4 + 1 / 3) / 2)
+    assert record['precision'] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
+    assert record['recall'] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
+    assert '2 masks, mIoU 41.67 over 2 classes' in capsys.readouterr().out
+
+
+def test_a_split_chooses(run, tmp_path):
+    (tmp_path / 'split.txt').write_text('a/1\n\n')
+    run('--split', tmp_path / 'split.txt')
+    record = json.loads((tmp_path / 'iou.json').read_text())
+    assert (record['masks'], record['mIoU']) == (1, 50.0)
+
+
+def test_what_does_not_fit(run, tmp_path):
+    write_mask(tmp_path / 'truth' / '3.png', np.array([[0]]))
+    with pytest.raises(FileNotFoundError, match=r'1 masks are missing: .*SegmentationClass/3\.png'):
+        run()
+    write_mask(tmp_path / 'SegmentationClass' / '3.png', np.array([[0, 0]]))
+    with pytest.raises(ValueError, match=r'3\.png is \(1, 2\), .*truth/3\.png is \(1, 1\)'):
+        run()
+    write_mask(tmp_path / 'SegmentationClass' / '3.png', np.array([[0]]))
+    write_mask(tmp_path / 'truth' / '3.png', np.array([[7]]))
+    with pytest.raises(ValueError, match=r'truth/3\.png: the truth has the ids \[7\]'):
+        run()

@@ -1,0 +1,81 @@
+"""Compare a folder of pseudo-labels with true masks: ``mask_iou.py DIR TRUTH --split FILE``.
+
+DIR is the ``--out`` of tools/make_pseudo_labels.py, TRUTH a folder with masks of the same names. Prints IoU, precision
+and recall per class and writes their means as ``DIR/iou.json``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from prettytable import PrettyTable
+
+import mmseg_wsss  # noqa: F401  patches come before mmseg
+from mmseg_wsss.evaluation.pixel_counts import PixelCounts, label_counts, nan_mean, rates
+from mmseg_wsss.fileio import whole_file
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
+    parser.add_argument('folder', type=Path, metavar='DIR', help='folder with manifest.json and SegmentationClass')
+    parser.add_argument('truth', type=Path, help='folder of the true masks')
+    parser.add_argument('--split', type=Path, metavar='FILE', help='names to compare (default: all masks in TRUTH)')
+    return parser.parse_args(argv)
+
+
+def names_of(split: Path | None, truth: Path) -> list[str]:
+    """Names without extension, below the folders."""
+    if split is not None:
+        return [line.strip() for line in split.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
+    return sorted(path.relative_to(truth).with_suffix('').as_posix() for path in truth.rglob('*.png'))
+
+
+def compare(folder: Path, truth: Path, names: list[str], num_classes: int) -> PixelCounts:
+    """Pixels of all masks together.
+
+    Raises:
+        FileNotFoundError: there is nothing to compare, or masks are missing; the first ones are named.
+        ValueError: two masks of one name have different sizes, or the truth has ids that are no class.
+    """
+    pairs = [(folder / 'SegmentationClass' / f'{name}.png', truth / f'{name}.png') for name in names]
+    missing = [str(path) for pair in pairs for path in pair if not path.is_file()]
+    if missing or not names:
+        shown = ', '.join(missing[:5])
+        raise FileNotFoundError(f'{len(missing)} masks are missing: {shown}' if missing else f'no masks in {truth}')
+    total = np.zeros((3, 1, num_classes), np.int64)
+    for paths in pairs:
+        prediction, true = (torch.from_numpy(np.array(Image.open(path))) for path in paths)
+        if prediction.shape != true.shape:
+            raise ValueError(f'{paths[0]} is {tuple(prediction.shape)}, {paths[1]} is {tuple(true.shape)}')
+        try:
+            total += np.stack(label_counts(prediction, true, num_classes))
+        except ValueError as error:
+            raise ValueError(f'{paths[1]}: {error}') from error
+    return PixelCounts(*total)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compare, print, write."""
+    args = parse_args(argv)
+    manifest = json.loads((args.folder / 'manifest.json').read_text(encoding='utf-8'))
+    classes = manifest['settings']['classes']
+    names = names_of(args.split, args.truth)
+    per_class = rates(compare(args.folder, args.truth, names, len(classes)))
+    table = PrettyTable()
+    table.add_column('class', [*classes, 'mean'])
+    means = {name: nan_mean(values[0]) for name, values in per_class.items()}
+    for name, values in per_class.items():
+        table.add_column(name, [f'{value:.2f}' for value in (*values[0], means[name])])
+    counted = int(np.isfinite(per_class['IoU']).sum())
+    print(f'{table}\n{len(names)} masks, mIoU {means["IoU"]:.2f} over {counted} classes')
+    record = {'masks': len(names), 'truth': str(args.truth), 'mIoU': means.pop('IoU'), **means}
+    with whole_file(args.folder / 'iou.json') as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
