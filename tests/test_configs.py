@@ -39,21 +39,63 @@ def evaluation_loaders(cfg: Config) -> list:
     return [loader for loader in (cfg.val_dataloader, cfg.test_dataloader) if loader is not None]
 
 
+def crop_of(cfg: Config) -> tuple[int, int]:
+    """(height, width) of the training images: that of the last transform that cuts."""
+    steps = [*cfg.train_dataloader.dataset.pipeline]
+    for step in [*steps]:
+        steps += step.get('geometry', [])  # of MultiView
+    sizes = [step.crop_size for step in steps if 'crop_size' in step]
+    sizes += [(step.scale, step.scale) for step in steps if step.type == 'mmpretrain.RandomResizedCrop']
+    return tuple(sizes[-1])
+
+
 def test_model_builds_and_its_parts_fit(path):
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
     size = cfg.model.data_preprocessor.get('size')
-    crop = cfg.train_dataloader.dataset.pipeline[1].geometry[-1].crop_size
-    assert tuple(size or ()) == tuple(crop), 'mmseg stacks training images to data_preprocessor.size'
+    crop = crop_of(cfg)
+    assert tuple(size or ()) == crop, 'mmseg stacks training images to data_preprocessor.size'
     classes = cfg.train_dataloader.dataset.classes
     assert all(loader.dataset.classes == classes for loader in evaluation_loaders(cfg))
 
     model = MODELS.build(cfg.model)
-    assert model.cam_head.num_classes == len(classes)
-    assert model.num_classes == len(classes) + 1
-    if model.loss_ctc is not None:
+    if hasattr(model, 'cam_head'):
+        assert model.cam_head.num_classes == len(classes)
+    if model.with_decode_head:
+        assert model.num_classes == len(classes) + 1
+    if getattr(model, 'loss_ctc', None) is not None:
         assert {'global_view', 'local_view'} <= set(cfg.train_dataloader.dataset.pipeline[1]), 'CTC needs both views'
         assert model.local_crop_size < min(crop)
+
+
+def test_second_stages_see_whole_patches(path):
+    cfg = Config.fromfile(path)
+    if cfg.train_dataloader.dataset.type != 'PseudoMaskDataset':
+        pytest.skip('trained on tags or by a recipe of ToCo')
+    patch, crop = cfg.model.backbone.get('patch_size', 16), crop_of(cfg)
+    assert [side % patch for side in crop] == [0, 0]
+    assert cfg.model.data_preprocessor.test_cfg.size_divisor == patch
+    if cfg.model.test_cfg.mode == 'slide':
+        assert tuple(cfg.model.test_cfg.crop_size) == crop
+        assert max(cfg.model.test_cfg.stride) < min(crop)
+    loss = cfg.model.decode_head.loss_decode
+    assert (cfg.model.type == 'OnlineRetraining') == (loss.type == 'GradientClippedCrossEntropy')
+    if cfg.model.type == 'OnlineRetraining':
+        assert loss.patch_size == min(crop) // 4, 'a quarter of the crop, as in the paper'
+    else:
+        assert 'SegmentationClassA' in cfg.train_dataloader.dataset.mask_dir, 'the twin learns from true masks'
+        assert cfg.train_dataloader.dataset.data_prefix.truth_path is None
+
+
+def test_second_stages_refine_as_the_paper_says(path):
+    cfg = Config.fromfile(path)
+    if cfg.train_dataloader.dataset.type != 'PseudoMaskDataset':
+        pytest.skip('not a second stage')
+    assert cfg.tta_model.type == 'MeanSoftmaxTTA'
+    sizes = [3, 67, 3, 4] if 'coco' in path.stem else [3, 83, 5, 3]
+    assert [cfg.crf.gaussian.compat, *(cfg.crf.bilateral[key] for key in ('sxy', 'srgb', 'compat'))] == sizes
+    assert cfg.crf.gaussian.sxy == (1 if 'coco' in path.stem else 3)
+    assert cfg.crf.num_iter == 10
 
 
 def test_normalisation_is_the_models_own(path):

@@ -34,9 +34,9 @@ model = dict(
     test_cfg=dict(_delete_=True, mode='whole'),
 )
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[3] = dict(type='RandomResize', scale=(288, 288), ratio_range=(0.5, 2.0), resize_type='ResizeToFit')
-train_pipeline[4].crop_size = crop_size
+retrain_pipeline = _base_.retrain_pipeline
+retrain_pipeline[3] = dict(type='RandomResize', scale=(288, 288), ratio_range=(0.5, 2.0), resize_type='ResizeToFit')
+retrain_pipeline[4].crop_size = crop_size
 # The network saw objects of half the native size, so it is shown images of a longer side of 384; results are at
 # native size.
 test_pipeline = [
@@ -49,7 +49,7 @@ tta_pipeline = _base_.tta_pipeline
 tta_pipeline[1].transforms[0] = [
     dict(type='Resize', scale=(side, side), keep_ratio=True) for side in (192, 288, 384, 480, 576, 672)
 ]
-train_dataloader = dict(batch_size=8, num_workers=1, pin_memory=False, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=8, num_workers=1, pin_memory=False, dataset=dict(pipeline=retrain_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 

@@ -1,5 +1,5 @@
-# Six classes of PASCAL VOC 2012 (cat, cow, dog, horse, person, sheep): pseudo-masks of 3,139 training images, true masks
-# of 462 val images. The true masks of the training images only serve the log: the precision of the pseudo-masks.
+# Six classes of PASCAL VOC 2012 (cat, cow, dog, horse, person, sheep): pseudo-masks of 3,139 training images, true
+# masks of 462 val images. The true masks of the training images only serve the log: the precision of the pseudo-masks.
 _base_ = './voc12_aug_pseudo.py'
 classes = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
 mask_dir = 'work_dirs/weaktr_animals/pseudo/SegmentationClass'

@@ -1,0 +1,25 @@
+"""WeakTr's second stage, Segmenter with DeiT-S/16 ImageNet-1k, MS COCO 2014, crops of 480.
+
+Reproduces: WeakTr (arXiv 2304.01184), Table 3, DeiT-S. The length is ours, 10 epochs of 82,081 images (205,200
+            iterations); the paper does not give its own.
+Expected:   COCO val 46.9 (multi-scale + CRF). Not run by us.
+Time:       not run.
+Command:    CONFIG=configs/weaktr/weaktr-seg_deit-s16_1xb4-10e_coco14-480x480.py
+            python tools/train.py $CONFIG --cfg-options train_dataloader.dataset.mask_dir=FOLDER/SegmentationClass
+            python tools/test.py $CONFIG work_dirs/.../iter_205200.pth --tta --crf
+"""
+
+_base_ = [
+    '../_base_/models/weaktr-seg_deit-s16.py',
+    '../_base_/datasets/coco14_pseudo.py',
+    '../_base_/schedules/weaktr-seg_100e.py',
+    '../_base_/default_runtime.py',
+    '../_base_/weaktr-seg_tta.py',
+]
+checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth'
+model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)), decode_head=dict(num_classes=81))
+max_iters = 205200
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=1e-5, by_epoch=False, begin=0, end=max_iters)]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 10)
+default_hooks = dict(checkpoint=dict(interval=max_iters // 10))
+crf = dict(gaussian=dict(sxy=1, compat=3), bilateral=dict(sxy=67, srgb=3, compat=4))
