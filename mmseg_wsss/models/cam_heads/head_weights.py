@@ -134,7 +134,15 @@ class FixedQueryWeights(_InteractingWeights):
 
 @MODELS.register_module()
 class EqualWeights(HeadWeights):
-    """All heads count alike: mean over the heads, sum over the blocks (MCTformer's way, WeakTr Table 4, "mean-sum")."""
+    """All heads count alike: mean over the heads, sum over the blocks (MCTformer's way, WeakTr Table 4, "mean-sum").
+
+    It loads checkpoints of learned weights and leaves these aside: their loss never reached the rest of the network, so
+    the same training serves both ways.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.register_load_state_dict_pre_hook(_drop_own_keys)
 
     def watch(self, attention: SelfAttention) -> Tensor:
         """Only the batch size is needed, (B, 0)."""
@@ -144,3 +152,9 @@ class EqualWeights(HeadWeights):
         """K everywhere, (B, K, H): the mean over K * H heads of what is weighted so is the sum over blocks of means."""
         shape = (len(seen[0]), self.num_blocks, self.num_heads)
         return torch.full(shape, float(self.num_blocks), device=seen[0].device)
+
+
+def _drop_own_keys(module: nn.Module, state_dict: dict, prefix: str, *args: object) -> None:
+    """Nothing in the file is this module's."""
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        del state_dict[key]

@@ -85,6 +85,15 @@ def test_equal_weights_are_mean_over_heads_and_sum_over_blocks():
     torch.testing.assert_close((weights[..., None, None] * maps).mean(dim=(1, 2)), maps.mean(dim=2).sum(dim=1))
 
 
+def test_equal_weights_leave_learned_ones_in_the_file_aside():
+    learned = OutputPooledWeights(**SIZES, head_dims=D, reduction=2)
+    parent = torch.nn.Sequential(EqualWeights(**SIZES), torch.nn.Linear(1, 1))
+    state = {f'0.{key}': value for key, value in learned.state_dict().items()}
+    parent.load_state_dict(state | {'1.weight': torch.ones(1, 1), '1.bias': torch.ones(1)})
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*2\.weight'):
+        parent.load_state_dict(parent.state_dict() | {'2.weight': torch.ones(1)})
+
+
 def test_fixed_query_is_saved_and_the_same_for_every_image():
     module = FixedQueryWeights(**SIZES, reduction=2)
     weights = module([module.watch(attention(batch=3)) for _ in range(K)])
