@@ -39,7 +39,12 @@ val_evaluator = dict(threshold=0.4)
 test_evaluator = val_evaluator
 
 max_iters = 900
-optim_wrapper = dict(type='BF16OptimWrapper', optimizer=dict(lr=3e-4))
+optim_wrapper = dict(
+    type='BF16OptimWrapper',
+    optimizer=dict(lr=3e-4),
+    # the weights of the attention heads start from nothing and get small gradients
+    paramwise_cfg=dict(custom_keys={'cam_head.head_weights': dict(lr_mult=10)}),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=75),
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=75, end=max_iters),
