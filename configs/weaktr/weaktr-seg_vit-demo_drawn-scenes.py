@@ -62,15 +62,18 @@ train_dataloader = dict(
     ),
 )
 
-max_iters = 900
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].transforms[0] = [dict(type='Resize', scale_factor=scale, keep_ratio=True) for scale in (1.0, 1.25, 1.5)]
+
+max_iters = 450
 optim_wrapper = dict(
     type='BF16OptimWrapper',
     optimizer=dict(_delete_=True, type='AdamW', lr=6e-4, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.5))),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=75),
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=45),
     dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=max_iters),
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters + 1)
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=2))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=50, max_keep_ckpts=2))

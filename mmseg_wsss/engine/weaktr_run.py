@@ -59,7 +59,7 @@ class WeakTrRun:
                 f'{self.seg_config}: train_dataloader.dataset is a {train.get("type")}, but the second stage is '
                 'trained on a PseudoMaskDataset'
             )
-        if not ('tta_model' in seg and 'tta_pipeline' in seg):
+        if seg.get('tta_model') is None or seg.get('tta_pipeline') is None:
             raise ValueError(f'{self.seg_config} has no tta_model and tta_pipeline, so test.py --tta is impossible')
         others = {self.seg_config: train}
         if self.fully_config:

@@ -1,6 +1,5 @@
-"""The demo's command: what is complete is skipped, what changed is done anew, folders that do not fit are explained."""
+"""The demo's command: its configs, the folders it accepts, the tables it prints; folders that do not fit are named."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,77 +9,49 @@ from mmengine.config import Config
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from demo import derive, report, steps, voc  # noqa: E402
+from demo import report, run, toco, voc, weaktr  # noqa: E402
+from mmseg_wsss.engine.tool_steps import ToolSteps  # noqa: E402
 
 
-@pytest.fixture
-def counted(tmp_path, monkeypatch):
-    """A step whose execution is only counted: the commands that would have run."""
-    ran = []
-    monkeypatch.setattr(steps, '_execute', lambda step: ran.append(step.name))
-    config = tmp_path / 'toy.py'
-    config.write_text('a = 1\n')
-
-    def make(name, fresh=False):
-        folder = tmp_path / 'toco'
-        return steps.Step(title=name, folder=folder, name=name, command=('tools/train.py', str(config)), fresh=fresh)
-
-    return make, ran, config
+@pytest.fixture(autouse=True)
+def _root(monkeypatch):
+    monkeypatch.chdir(ROOT)
 
 
-def test_complete_steps_are_skipped(counted, capsys):
-    make, ran, _ = counted
-    listed = [make('train', fresh=True), make('test')]
-    steps.run(listed)
-    steps.run(listed)
-    assert ran == ['train', 'test']
-    assert 'step 2/2: test -- complete already' in capsys.readouterr().out
-    assert steps.seconds(listed) >= 0
+def plan(demo):
+    tools = ToolSteps(tools=Path('tools'), python=('-m', 'demo.tool'))
+    demo.plan(tools)
+    return tools.steps
 
 
-def test_interrupted_step_is_run_again_in_its_folder(counted, monkeypatch):
-    make, ran, _ = counted
-    step = make('train', fresh=True)
-
-    def stop(_):
-        (step.folder / 'iter_100.pth').touch()
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(steps, '_execute', stop)
-        with pytest.raises(KeyboardInterrupt):
-            steps.run([step])
-    steps.run([step])
-    assert ran == ['train']
-    assert (step.folder / 'iter_100.pth').exists()
+def test_toco_is_the_default():
+    assert run.parse_args([]).method == 'toco'
+    assert run.parse_args(['--method', 'weaktr']).method == 'weaktr'
 
 
-def test_changed_config_starts_afresh(counted):
-    make, ran, config = counted
-    listed = [make('train', fresh=True), make('test')]
-    steps.run(listed)
-    (listed[0].folder / 'iter_100.pth').touch()
-    config.write_text('a = 2\n')
-    steps.run(listed)
-    assert ran == ['train', 'test', 'train', 'test']
-    assert not (listed[0].folder / 'iter_100.pth').exists()
-
-
-def test_failing_command_shows_the_end_of_its_log(tmp_path, capsys):
-    (tmp_path / 'fail.py').write_text('print("Iter(train) [1/2] eta: 0")\nraise RuntimeError("no disk")\n')
-    command = (str(tmp_path / 'fail.py'), str(tmp_path / 'fail.py'))
-    step = steps.Step(title='train', folder=tmp_path / 'out', name='train', command=command)
-    with pytest.raises(SystemExit, match=r'"train" failed \(exit status 1\); its log is .*train.log'):
-        steps.run([step])
-    shown = capsys.readouterr()
-    assert 'RuntimeError: no disk' in shown.err
-    assert 'Iter(train) [1/2]' in shown.out
-    assert 'seconds' not in json.loads(step.state.read_text())
+def test_steps_of_toco(tmp_path):
+    steps = plan(toco.Demo.drawn(tmp_path, 10, seed=4))
+    assert [(step.folder.name, step.name) for step in steps] == [
+        ('classifier', 'train'),
+        ('classifier', 'test'),
+        ('toco', 'train'),
+        ('toco', 'test'),
+        ('toco', 'test_tta_crf'),
+        ('toco', 'page'),
+    ]
+    config, folder = tmp_path / 'toco.py', tmp_path / 'toco'
+    training = ['-m', 'demo.tool', 'tools/train.py', config, '--work-dir', folder, '--resume', '--seed', 4]
+    assert list(steps[2].command) == [*map(str, training)]
+    checkpoint = folder / 'iter_10.pth'
+    assert steps[2].results == (checkpoint,)
+    test = ['-m', 'demo.tool', 'tools/test.py', config, checkpoint, '--work-dir', folder, '--tta', '--crf']
+    assert list(steps[4].command) == [*map(str, test)]
+    assert all(step.needs == (steps[2],) for step in steps[3:])
 
 
 def test_shorter_schedule_scales_everything_that_counts_iterations(tmp_path):
-    whole = Config.fromfile(derive.drawn(tmp_path / 'a', None)['toco'])
-    short = Config.fromfile(derive.drawn(tmp_path / 'b', whole.train_cfg.max_iters // 2)['toco'])
+    whole = Config.fromfile(toco.Demo.drawn(tmp_path / 'a', None).configs['toco'])
+    short = Config.fromfile(toco.Demo.drawn(tmp_path / 'b', whole.train_cfg.max_iters // 2).configs['toco'])
     assert short.train_cfg.max_iters == whole.train_cfg.max_iters // 2
     assert short.model.seg_start == whole.model.seg_start // 2
     assert [s.end for s in short.param_scheduler] == [s.end // 2 for s in whole.param_scheduler]
@@ -88,12 +59,12 @@ def test_shorter_schedule_scales_everything_that_counts_iterations(tmp_path):
 
 
 def test_baseline_has_the_same_backbone_data_and_schedule(tmp_path):
-    baseline, toco = (Config.fromfile(path) for path in derive.drawn(tmp_path, None).values())
+    baseline, whole = (Config.fromfile(path) for path in toco.Demo.drawn(tmp_path, None).configs.values())
     for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'val_dataloader', 'default_hooks'):
-        assert baseline[key] == toco[key], key
-    assert baseline.model.backbone == toco.model.backbone
-    assert baseline.model.cam_head == toco.model.cam_head
-    first, second = (cfg.train_dataloader.dataset.pipeline[1] for cfg in (baseline, toco))
+        assert baseline[key] == whole[key], key
+    assert baseline.model.backbone == whole.model.backbone
+    assert baseline.model.cam_head == whole.model.cam_head
+    first, second = (cfg.train_dataloader.dataset.pipeline[1] for cfg in (baseline, whole))
     assert (first.geometry, first.img) == (second.geometry, second.img)
     assert [name for name, part in baseline.model.items() if part is None] == [
         'projector',
@@ -132,7 +103,7 @@ def test_voc_subset(tmp_path):
     assert found.classes == ('cat', 'dog')
     assert found.train == 'ImageSets/Segmentation/pets_train.txt'
     assert found.masks == 'SegmentationClassPets'
-    config = Config.fromfile(derive.real(tmp_path / 'out', str(root), None, 100)['toco'])
+    config = Config.fromfile(toco.Demo.real(tmp_path / 'out', str(root), None, 100).configs['toco'])
     assert config.model.decode_head.num_classes == 3
     assert config.train_dataloader.dataset.image_labels == {'type': 'TagFile', 'path': 'image_labels_pets.json'}
     assert config.val_dataloader.dataset.data_prefix.seg_map_path == 'SegmentationClassPets'
@@ -146,14 +117,14 @@ def test_what_is_missing_is_named(tmp_path):
         voc.find(tmp_path)
     (tmp_path / 'ImageSets/Segmentation/val.txt').write_text('a\n')
     with pytest.raises(voc.DataError, match=r'WEIGHTS=nothing\.pth is neither a file nor a URL'):
-        derive.real(tmp_path / 'out', str(tmp_path), 'nothing.pth', None)
+        toco.Demo.real(tmp_path / 'out', str(tmp_path), 'nothing.pth', None)
 
 
 def test_table_leaves_the_untrained_decoder_out():
     cam = {'cam/mIoU': 30.04, 'cam/best_mIoU': 35.25, 'cam/best_threshold': 0.3, 'seg/mIoU': 2.0}
-    toco = dict(cam, **{'cam/mIoU': 60.0, 'seg/mIoU': 55.0})
+    other = dict(cam, **{'cam/mIoU': 60.0, 'seg/mIoU': 55.0})
     text = report.table(
-        {'classifier': {'test': cam, 'test_tta_crf': {}}, 'toco': {'test': toco, 'test_tta_crf': {'seg/mIoU': 58.0}}},
+        {'classifier': {'test': cam, 'test_tta_crf': {}}, 'toco': {'test': other, 'test_tta_crf': {'seg/mIoU': 58.0}}},
         0.5,
     )
     assert '| CAM, threshold 0.5 | 30.0 | 60.0 |' in text
@@ -161,3 +132,44 @@ def test_table_leaves_the_untrained_decoder_out():
     assert '| aux CAM, threshold 0.5 | - | - |' in text
     assert '| segmentation, single scale | - | 55.0 |' in text
     assert '| segmentation, multi-scale + CRF | - | 58.0 |' in text
+
+
+def test_steps_of_weaktr(tmp_path):
+    demo = weaktr.Demo.drawn(tmp_path, 10)
+    steps = plan(demo)
+    assert [(step.folder.name, step.name) for step in steps] == [
+        ('cam', 'train'),
+        ('cam', 'test'),
+        ('labels', 'labels'),
+        ('labels', 'iou'),
+        ('seg', 'train'),
+        ('seg', 'test'),
+        ('seg', 'test_tta'),
+        ('seg', 'test_tta_crf'),
+        ('coarse', 'test'),
+        ('seg', 'page'),
+    ]
+    assert len((tmp_path / 'sweep.txt').read_text().split()) == 100
+    short, whole = (Config.fromfile(path) for path in (tmp_path / 'cam.py', weaktr.DRAWN['cam']))
+    assert [(one.begin, one.end) for one in short.param_scheduler] == [
+        (one.begin * 10 // whole.train_cfg.max_iters, max(1, one.end * 10 // whole.train_cfg.max_iters))
+        for one in whole.param_scheduler
+    ]
+
+
+def test_weaktr_on_a_folder_of_photos(tmp_path):
+    root = _voc(tmp_path, names=('pets_train', 'pets_val'), folders=('JPEGImages', 'SegmentationClassPets'))
+    (root / 'image_labels_pets.json').write_text('{"a": ["dog", "cat"], "b": ["cat"]}')
+    (root / 'vit.pth').touch()
+    demo = weaktr.Demo.real(tmp_path / 'out', str(root), str(root / 'vit.pth'), 100)
+    cam, seg = (Config.fromfile(path) for path in (demo.run.cam_config, demo.run.seg_config))
+    assert (cam.model.cam_head.num_classes, cam.model.backbone.num_cls_tokens) == (2, 2)
+    assert seg.model.decode_head.num_classes == 3
+    assert seg.train_dataloader.dataset.ann_file == 'ImageSets/Segmentation/pets_train.txt'
+    assert seg.train_dataloader.dataset.data_prefix.truth_path is None
+    assert seg.val_dataloader.dataset.data_prefix.seg_map_path == 'SegmentationClassPets'
+    assert all(cfg.model.backbone.init_cfg.checkpoint == str(root / 'vit.pth') for cfg in (cam, seg))
+    assert (cam.train_cfg.max_iters, seg.train_cfg.max_iters) == (100, 100)
+    assert demo.run.threshold == cam.model.threshold, 'training photos need no masks'
+    with pytest.raises(voc.DataError, match=r'WEIGHTS=nothing\.pth is neither a file nor a URL'):
+        weaktr.Demo.real(tmp_path / 'out', str(tmp_path), 'nothing.pth', None)
