@@ -205,7 +205,7 @@ def test_clipping_uses_the_logits_of_the_head():
 
 
 def test_what_does_not_fit_is_told_when_the_model_is_built():
-    with pytest.raises(ValueError, match='needs GradientClippedCrossEntropy in decode_head.loss_decode'):
+    with pytest.raises(ValueError, match=r'needs GradientClippedCrossEntropy in decode_head\.loss_decode'):
         build(loss=dict(type='CrossEntropyLoss'))
     with pytest.raises(ValueError, match=r'patch_size .* is 120, but the training crop is 32x32 pixels: .* \(8\)'):
         build(loss=dict(type='GradientClippedCrossEntropy'))
