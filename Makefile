@@ -3,7 +3,8 @@
 #
 #   PYTHON=python3.12      the interpreter that .venv is made with (3.10, 3.11 or 3.12)
 #   TORCH_INDEX=URL        where torch comes from, e.g. https://download.pytorch.org/whl/cpu for the small build without CUDA
-#   DATA=, WEIGHTS=, ITERS=   passed on to the demo (see demo/run.py)
+#   METHOD=weaktr          the demo of WeakTr's two stages (default: METHOD=toco)
+#   DATA=, WEIGHTS=, ITERS=   passed on to the demo, for either method (see demo/run.py)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -27,10 +28,10 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10; do \
 STAMP := $(VENV)/.ready-$(shell (pwd; cat requirements/*.txt) | cksum | cut -d' ' -f1)
 
 help:
-	@sed -n '1,6p' Makefile
+	@sed -n '1,7p' Makefile
 
 demo: $(STAMP)
-	$(RUN) demo/run.py $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ITERS),--iters "$(ITERS)")
+	$(RUN) demo/run.py $(if $(METHOD),--method $(METHOD)) $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ITERS),--iters "$(ITERS)")
 
 test: lint
 	$(RUN) -m pytest
