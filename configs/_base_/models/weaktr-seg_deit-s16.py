@@ -1,5 +1,5 @@
 # WeakTr's second stage (arXiv 2304.01184, section 3.2): Segmenter with DeiT-S/16 and gradient clipping, crops of 480.
-# The ablations of Table 6 are plain values, also for `--cfg-options`:
+# The ablations of Tables 5 and 6 are plain values, also for `--cfg-options`:
 #   start value tau           model.decode_head.loss_decode.start_value=1.4
 #   patch size S              model.decode_head.loss_decode.patch_size=96
 #   published code            model.decode_head.loss_decode.batch_threshold=True
