@@ -18,7 +18,7 @@ from .losses import (
     PatchTokenContrastLoss,
 )
 from .projectors import EMAProjector
-from .refiners import PAR, DenseCRF
+from .refiners import PAR, DenseCRF, LabelCRF
 from .segmentors import OnlineRetraining, ToCo, WeakTr
 from .tta import MaxScaleTTA, MeanSoftmaxTTA
 
@@ -33,6 +33,7 @@ __all__ = [
     'EqualWeights',
     'FixedQueryWeights',
     'GradientClippedCrossEntropy',
+    'LabelCRF',
     'MapPooledWeights',
     'MaxScaleTTA',
     'MeanSoftmaxTTA',
