@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, ImportError) as error:
         raise SystemExit(f'error: {error}') from None
     run_steps(tools.steps, run.work_dir / '.lock')
-    text = f'{table(tests)}\n\nSeed {run.seed}; {seconds(tools.steps) / 3600:.2f} hours in all.\n'
+    configs = ', '.join(path.stem for path in (run.cam_config, run.seg_config, run.fully_config) if path)
+    text = f'{table(tests)}\n\n{configs}; seed {run.seed}; {seconds(tools.steps) / 3600:.2f} hours in all.\n'
     with whole_file(run.work_dir / 'README.md') as temporary:
         temporary.write_text(text, encoding='utf-8')
     print(f'\n{text}\nThis table: {run.work_dir / "README.md"}')
