@@ -86,6 +86,16 @@ class ImageTagDataset(BaseSegDataset):
             ImageLabelError: everything that is wrong, at once.
         """
         problems = Problems()
+        data_list = self.gather(problems)
+        problems.raise_if_any()
+        return self._drop_untagged(data_list)
+
+    def gather(self, problems: Problems) -> list[dict]:
+        """All images that have an entry, also those without tags; problems are noted in ``problems``, not raised.
+
+        Raises:
+            DataSetError: there is nothing to go on with: no folder, no list, no labels.
+        """
         labels = self.image_labels.collect(self.foreground, problems)
         folder = self.data_prefix['img_path']
         images = find_images(folder, self.img_suffix, problems, exclude=self.data_prefix.get('seg_map_path'))
@@ -104,8 +114,7 @@ class ImageTagDataset(BaseSegDataset):
             if masks is not None and mask not in masks:
                 problems.add(MISSING_MASK, f'{where}: {osp.join(self.data_prefix["seg_map_path"], mask)}')
             data_list.append(self._data_info(path, label, mask if masks is not None else None))
-        problems.raise_if_any()
-        return self._drop_untagged(data_list)
+        return data_list
 
     def get_data_info(self, idx: int) -> dict:
         """As in mmengine, with ``gt_score`` (C,), which is cheaper made than stored for a thousand classes."""

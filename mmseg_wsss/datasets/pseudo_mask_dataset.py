@@ -17,10 +17,9 @@ from .image_files import find_images, listed_images
 from .image_labels import Problems, check_classes
 from .image_labels.names import IMAGE_SUFFIXES, image_name, list_files
 from .image_labels.problems import MISSING_MASK, UNREADABLE, PseudoMaskError
+from .mask_files import UNREADABLE_ERRORS, WRONG_ID, misfits, read_mask, upright_size
 from .palette import voc_palette
 
-WRONG_SIZE = 'mask of another size than its image'
-WRONG_ID = 'mask with ids that no class has'
 NOTHING = 'mask without a labelled pixel'
 MISSING_TRUTH = 'image whose true mask is missing'
 
@@ -30,7 +29,6 @@ _ADVICE = {
     NOTHING: 'everything in them is 255: take these images out of ann_file, or lower the threshold of the labels',
     MISSING_TRUTH: 'it only serves the log: data_prefix.truth_path=None trains without it',
 }
-_EXIF_ORIENTATION = 0x0112
 _SAY_AFTER = 10.0  # seconds between two lines of progress
 
 
@@ -110,6 +108,16 @@ class PseudoMaskDataset(BaseSegDataset):
         problems = Problems(PseudoMaskError)
         for kind, advice in _ADVICE.items():
             problems.advise(kind, advice)
+        data_list = self.gather(problems)
+        problems.raise_if_any()
+        return data_list
+
+    def gather(self, problems: Problems) -> list[dict]:
+        """As :meth:`load_data_list`, with problems noted in ``problems`` rather than raised.
+
+        Raises:
+            DataSetError: there is nothing to go on with: no folder, no list, no mask.
+        """
         folder = self.data_prefix['img_path']
         images = find_images(folder, self.img_suffix, problems)
         if not list_files(self.mask_dir, self.seg_map_suffix):
@@ -126,9 +134,7 @@ class PseudoMaskDataset(BaseSegDataset):
         for sample, findings in zip(samples, _progress(self._inspected(samples), len(samples)), strict=True):
             for kind, text in findings:
                 problems.add(kind, f'{sample.where}: {text}')
-        data_list = [self._data_info(sample, folder, problems) for sample in samples]
-        problems.raise_if_any()
-        return data_list
+        return [self._data_info(sample, folder, problems) for sample in samples]
 
     def _mask_name(self, path: str) -> str:
         return image_name(path) + self.seg_map_suffix
@@ -172,27 +178,14 @@ def inspect(image: str, mask: str, num_classes: int) -> list[tuple[str, str]]:
     """
     if not osp.isfile(mask):
         return [(MISSING_MASK, mask)]
-    findings = []
     try:
-        with Image.open(mask) as opened:
-            size, mode = opened.size, opened.mode
-            if mode not in ('P', 'L'):
-                return [
-                    (UNREADABLE, f'{mask}: a mask of mode {mode}; a palette or 8-bit gray PNG with class ids is needed')
-                ]
-            ids = [i for i, count in enumerate(opened.histogram()) if count]
+        content = read_mask(mask)
         with Image.open(image) as opened:
-            width, height = opened.size
-            if opened.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # stored on its side
-                width, height = height, width
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
-        return [(UNREADABLE, f'{mask} or {image}: {error}')]
-    if size != (width, height):
-        findings.append((WRONG_SIZE, f'{mask} is {size[0]}x{size[1]}, {image} {width}x{height}'))
-    wrong = [i for i in ids if num_classes < i != IGNORE]
-    if wrong:
-        findings.append((WRONG_ID, f'{mask} holds {wrong}; there are {num_classes} classes (ids 0..{num_classes})'))
-    if ids == [IGNORE]:
+            size = upright_size(opened)
+    except UNREADABLE_ERRORS as error:
+        return [(UNREADABLE, str(error))]
+    findings = misfits(mask, content, image, size, {*range(num_classes + 1), IGNORE})
+    if content.ids == [IGNORE]:
         findings.append((NOTHING, mask))
     return findings
 

@@ -77,13 +77,13 @@ class WorkerPool:
 def _start_worker(writer: dict) -> None:
     """Prepare a worker process."""
     global _writer
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     init_default_scope('mmseg')
     _writer = MaskTaskWriter(**writer)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A worker whose parent was killed would wait for tasks for ever."""
     wait_for_sentinel([multiprocessing.parent_process().sentinel])
     os._exit(1)
