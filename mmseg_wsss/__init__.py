@@ -1,7 +1,7 @@
 """Weakly-supervised semantic segmentation for mmsegmentation; importing the package registers every part."""
 
 from . import compat  # isort: skip  the patches come before anything imports mmseg
-from . import datasets, engine, evaluation, models, structures, visualization
+from . import checkpoints, datasets, engine, evaluation, models, structures, visualization
 
 __version__ = '0.1.0'
-__all__ = ['compat', 'datasets', 'engine', 'evaluation', 'models', 'structures', 'visualization']
+__all__ = ['checkpoints', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'structures', 'visualization']

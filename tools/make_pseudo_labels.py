@@ -19,6 +19,7 @@ from mmseg.registry import MODELS
 
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import finish_launch, post_process, prepare_cpu_launch
+from mmseg_wsss.fileio import file_sha256
 from mmseg_wsss.pseudo_labels import (
     ImageList,
     Manifest,
@@ -27,7 +28,6 @@ from mmseg_wsss.pseudo_labels import (
     build_dataset,
     build_model,
     choose_source,
-    file_sha256,
     label_images,
     sweep_threshold,
     write_report,

@@ -2,7 +2,7 @@
 
 from .images import ImageList, Unreadable, build_dataset
 from .labelling import label_images
-from .manifest import Manifest, ManifestError, file_sha256
+from .manifest import Manifest, ManifestError
 from .report import write_report
 from .scores import Scorer, build_model, choose_source
 from .soft import load_soft_scores, write_soft_scores
@@ -17,7 +17,6 @@ __all__ = [
     'build_dataset',
     'build_model',
     'choose_source',
-    'file_sha256',
     'label_images',
     'load_soft_scores',
     'sweep_threshold',

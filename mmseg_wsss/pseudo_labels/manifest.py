@@ -70,15 +70,6 @@ class Manifest:
             temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
 
 
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _canonical(settings: Mapping[str, Any]) -> str:
     """One text for equal settings."""
     return json.dumps(settings, sort_keys=True)

@@ -14,14 +14,15 @@ class Progress:
     """Progress with images/s and the time that is left: a moving bar on a terminal, now and then a line in a log.
 
     Args:
-        total: Number of images.
+        total: Number of images, or amount in another unit.
         text: What is done with them.
         shown: Off in all processes but one.
+        unit: What is counted.
     """
 
-    def __init__(self, total: int, text: str, *, shown: bool = True) -> None:
+    def __init__(self, total: float, text: str, *, shown: bool = True, unit: str = 'images') -> None:
         console = Console(stderr=True)
-        self.total, self.text, self.shown = total, text, shown
+        self.total, self.text, self.shown, self.unit = total, text, shown, unit
         self.done = 0
         self._start = self._last = time.monotonic()
         self._bar = None
@@ -32,18 +33,17 @@ class Progress:
             self._task = self._bar.add_task(text, total=total, rate='-')
             self._bar.start()
 
-    def advance(self) -> None:
-        """One image more is done."""
-        self.done += 1
+    def advance(self, amount: float = 1) -> None:
+        """So many more are done."""
+        self.done += amount
         now = time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, rate=f'{self.rate:.2f} images/s')
+            self._bar.update(self._task, advance=amount, rate=f'{self.rate:.2f} {self.unit}/s')
         elif self.shown and now - self._last > _PERIOD:
             self._last = now
             left = (self.total - self.done) / self.rate
-            print(
-                f'{self.text} {self.done}/{self.total}, {self.rate:.2f} images/s, ETA {_clock(left)}', file=sys.stderr
-            )
+            count = f'{self.done:.0f}/{self.total:.0f}'
+            print(f'{self.text} {count}, {self.rate:.2f} {self.unit}/s, ETA {_clock(left)}', file=sys.stderr)
 
     @property
     def seconds(self) -> float:
@@ -52,7 +52,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Images per second since the start."""
+        """Images (or units) per second since the start."""
         return self.done / max(self.seconds, 1e-9)
 
     def __enter__(self) -> 'Progress':

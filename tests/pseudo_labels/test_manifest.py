@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from mmseg_wsss.pseudo_labels import Manifest, ManifestError, file_sha256
+from mmseg_wsss.fileio import file_sha256
+from mmseg_wsss.pseudo_labels import Manifest, ManifestError
 
 SETTINGS = {'threshold': 0.5, 'sizes': (1, 2), 'model': {'type': 'Net', 'head': {'dim': 8}}, 'steps': [{'type': 'A'}]}
 

@@ -2,17 +2,17 @@
 
     python tools/model_converters/vit.py deit_tiny_patch16_224.pth tokenvit_deit_tiny.pth
 
-timm, DeiT, AugReg, DINO, DINOv2 and mmpretrain files are read (only tensors: never anything pickled). The conversion is
-optional: TokenViT loads the same files by ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
+timm, DeiT, AugReg, DINO, DINOv2, MAE, CLIP (``visual.*``) and mmpretrain files are read, ``.pth`` or ``.safetensors``
+(only tensors: never anything pickled). The conversion is optional: TokenViT loads the same files by
+``init_cfg=dict(type='Pretrained', checkpoint=...)``.
 """
 
 import argparse
 import re
 
-import torch
 from torch import Tensor
 
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.checkpoints import write_weights
 from mmseg_wsss.models import TokenViT
 from mmseg_wsss.models.backbones import read_vit_state_dict
 
@@ -45,6 +45,8 @@ def backbone_config(state: dict[str, Tensor], num_heads: int | None = None) -> d
     config = dict(type='TokenViT', arch=arch, patch_size=patch, img_size=side * patch)
     if 'layers.0.attn.gamma1.weight' in state:
         config['layer_scale_init_value'] = 1e-5
+    if 'pre_norm.weight' in state:  # CLIP
+        config.update(pre_norm=True, norm_cfg=dict(type='LN', eps=1e-5))
     return config
 
 
@@ -54,8 +56,7 @@ def convert(source: str, target: str, num_heads: int | None = None) -> dict:
     arguments = {key: value for key, value in config.items() if key != 'type'}
     model = TokenViT(**arguments, init_cfg=dict(type='Pretrained', checkpoint=source))
     model.init_weights()
-    with whole_file(target) as temporary:
-        torch.save(model.state_dict(), temporary)
+    write_weights(model.state_dict(), target)
     return config
 
 
@@ -63,7 +64,7 @@ def main() -> None:
     """Read the command line, convert, print the config."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', help='checkpoint, path or URL')
-    parser.add_argument('target', help='.pth to write')
+    parser.add_argument('target', help='.pth or .safetensors to write')
     parser.add_argument('--num-heads', type=int, help='attention heads (default: width / 64)')
     args = parser.parse_args()
     config = convert(args.source, args.target, args.num_heads)

@@ -1,13 +1,15 @@
 """Everybody's ViT weights into :class:`TokenViT`: names, shapes, and what to say when a file does not fit."""
 
+import logging
 import re
 
 import torch
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-# timm, DeiT, AugReg, DINO and DINOv2 share these names; the right-hand side is mmpretrain's VisionTransformer.
+from ...checkpoints import read_weights
+
+# timm, DeiT, AugReg, DINO, DINOv2 and MAE share these names; the right-hand side is mmpretrain's VisionTransformer.
 _RULES = (
     (r'^blocks\.', 'layers.'),
     (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
@@ -20,7 +22,26 @@ _RULES = (
     (r'^(layers\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
 )
 # Parts of a classification or self-supervised checkpoint that a backbone has no use for.
-_UNUSED = re.compile(r'^(head|head_dist|fc_norm|pre_logits|mask_token|decoder|dino_head|ibot_head)(\.|$)')
+_UNUSED = re.compile(r'^(head|head_dist|fc_norm|pre_logits|mask_token|decoder(_\w+)?|dino_head|ibot_head)(\.|$)')
+# CLIP's image encoder in the names of OpenAI and OpenCLIP; what is left over belongs to the comparison with text.
+_CLIP_PREFIX = 'visual.'
+_CLIP_RULES = (
+    (r'^class_embedding$', 'cls_token'),
+    (r'^positional_embedding$', 'pos_embed'),
+    (r'^conv1\.', 'patch_embed.projection.'),
+    (r'^ln_pre\.', 'pre_norm.'),
+    (r'^ln_post\.', 'ln1.'),
+    (r'^transformer\.resblocks\.(\d+)\.', r'layers.\1.'),
+    (r'^(layers\.\d+)\.ln_([12])\.', r'\1.ln\2.'),
+    (r'^(layers\.\d+)\.attn\.in_proj_', r'\1.attn.qkv.'),
+    (r'^(layers\.\d+)\.attn\.out_proj\.', r'\1.attn.proj.'),
+    (r'^(layers\.\d+)\.mlp\.c_fc\.', r'\1.ffn.layers.0.0.'),
+    (r'^(layers\.\d+)\.mlp\.c_proj\.', r'\1.ffn.layers.1.'),
+)
+# A file does not say which activation it was trained with.
+_CLIP_ACTIVATION = (
+    "OpenAI's own weights were trained with QuickGELU: layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))"
+)
 
 
 def to_mmpretrain_names(state_dict: dict[str, Tensor], prefix: str = '') -> None:
@@ -31,31 +52,44 @@ def to_mmpretrain_names(state_dict: dict[str, Tensor], prefix: str = '') -> None
         prefix: where the transformer sits in it, e.g. ``'backbone.'``; other keys are left alone.
     """
     for key in [key for key in state_dict if key.startswith(prefix)]:
-        name = key[len(prefix) :]
-        for pattern, replacement in _RULES:
-            name = re.sub(pattern, replacement, name)
-        if prefix + name != key:
-            state_dict[prefix + name] = state_dict.pop(key)
+        name = prefix + _renamed(key[len(prefix) :], _RULES)
+        if name != key:
+            state_dict[name] = state_dict.pop(key)
+
+
+def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def _clip_image_encoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """CLIP's image encoder under mmpretrain's names, without its projection and without the text encoder."""
+    encoder = {
+        _renamed(key.removeprefix(_CLIP_PREFIX), _CLIP_RULES): value
+        for key, value in state.items()
+        if key.startswith(_CLIP_PREFIX) and key != f'{_CLIP_PREFIX}proj'
+    }
+    encoder['cls_token'] = encoder['cls_token'].reshape(1, 1, -1)  # (D,)
+    encoder['pos_embed'] = encoder['pos_embed'][None]  # (1 + N, D)
+    return encoder
 
 
 def read_vit_state_dict(path: str) -> dict[str, Tensor]:
     """Read a checkpoint (path or URL) and return the transformer's weights in float32 under mmpretrain's names.
 
-    Containers (``model``, ``state_dict``, ``teacher``) and prefixes (``module.``, ``backbone.``) are unwrapped; heads
-    are dropped.
+    Containers (``model``, ``state_dict``, ``teacher``) and prefixes (``module.``, ``backbone.``) are unwrapped; heads,
+    MAE's decoder and CLIP's text encoder are dropped.
 
     Raises:
         ValueError: the file holds anything but a dictionary of tensors.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    for container in ('model', 'state_dict', 'teacher'):
-        if isinstance(checkpoint, dict) and isinstance(checkpoint.get(container), dict):
-            checkpoint = checkpoint[container]
-    if not isinstance(checkpoint, dict) or not all(isinstance(value, Tensor) for value in checkpoint.values()):
-        raise ValueError(f'{path}: not a state dict of tensors')
     state = {
-        re.sub(r'^(module\.)?(backbone\.|encoder\.)?', '', key): value.float() for key, value in checkpoint.items()
+        re.sub(r'^(module\.)?(backbone\.|encoder\.)?', '', key): value.float()
+        for key, value in read_weights(path).items()
     }
+    if f'{_CLIP_PREFIX}class_embedding' in state:
+        state = _clip_image_encoder(state)
     to_mmpretrain_names(state)
     return {key: value for key, value in state.items() if not _UNUSED.match(key)}
 
@@ -86,6 +120,8 @@ def load_vit_checkpoint(model: nn.Module, path: str) -> None:
     with torch.no_grad():
         model.load_state_dict(state)
     print_log(f'{path}: loaded {len(own)} tensors into {type(model).__name__}', 'current')
+    if 'pre_norm.weight' in own and any(isinstance(part, nn.GELU) for part in model.modules()):
+        print_log(f'{path} has a norm before its blocks, as CLIP has. {_CLIP_ACTIVATION}', 'current', logging.WARNING)
 
 
 def _is_square(count: int) -> bool:
@@ -101,6 +137,9 @@ def _report(path: str, missing: list[str], extra: list[str], wrong: list[str]) -
             lines.append(f'  {len(keys)} {title}: ' + '; '.join(keys[:8]) + rest)
     if any('gamma' in key for key in extra):
         lines.append('  The file has LayerScale: set layer_scale_init_value=1e-5 in the backbone.')
+    if any('pre_norm' in key for key in extra):
+        lines.append('  The file has a norm before its blocks, as CLIP has: set pre_norm=True and')
+        lines.append(f"  norm_cfg=dict(type='LN', eps=1e-5) in the backbone. {_CLIP_ACTIVATION}")
     if any('dist_token' in key for key in extra):
         lines.append('  The file is a distilled DeiT: use the plain one (its second token has no place here).')
     if any('patch_embed' in row for row in wrong):

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from published import published_weights
-from published_weaktr import stage1_weights
 from torch import nn
+
+from mmseg_wsss.checkpoints import WEAKTR_CAM
 
 SMALL = dict(embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=192)
 
@@ -43,7 +44,7 @@ def check(model, weights, recorded, images):
         weights = dict(weights, pos_embed=published_grid(weights, model.cam_head.num_classes, grid))
         model.backbone.pos_embed = nn.Parameter(torch.zeros_like(weights['pos_embed']))
         model.backbone.patch_resolution = grid
-    model.load_state_dict(stage1_weights(weights))
+    model.load_state_dict(WEAKTR_CAM.to_ours(weights))
     with torch.no_grad():
         tokens = model.backbone.tokens(images, watch=model.cam_head.watch)
         coarse, fine = model.cam_head(tokens)

@@ -1,0 +1,24 @@
+"""Weight files: reading and writing them safely, fetching them, and renaming those of published implementations."""
+
+from .download import cache_folder, fetch
+from .files import read_checkpoint, read_weights, write_weights
+from .key_table import KeyTable
+from .published_layouts import LAYOUTS, MASK_TRANSFORMER, TOCO, WEAKTR_CAM, WEAKTR_SEG
+from .zoo import ZOO, Weights, find
+
+__all__ = [
+    'LAYOUTS',
+    'MASK_TRANSFORMER',
+    'TOCO',
+    'WEAKTR_CAM',
+    'WEAKTR_SEG',
+    'ZOO',
+    'KeyTable',
+    'Weights',
+    'cache_folder',
+    'fetch',
+    'find',
+    'read_checkpoint',
+    'read_weights',
+    'write_weights',
+]

@@ -1,0 +1,111 @@
+"""Weight files: tensors and nothing else, as ``.safetensors`` or as PyTorch's own files."""
+
+import argparse
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ..fileio import whole_file
+from .download import fetch
+
+_PICKLED = ('.pth', '.pt', '.bin', '.ckpt', '.tar')
+_CONTAINERS = ('model', 'state_dict', 'teacher')
+
+
+def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
+    """Read a file without running anything of it.
+
+    Beside tensors, numbers, strings and containers of them, a PyTorch file may hold mmengine's log buffers and the
+    command line (``argparse.Namespace``) that the training scripts of DeiT and its descendants store; both are plain
+    values.
+
+    Args:
+        path: local file; ``.safetensors`` by its suffix, else a file of ``torch.save``. A URL is fetched first.
+        map_location: as for ``torch.load``; a ``.safetensors`` file takes a device only.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is broken, or asks for code to be run.
+    """
+    if '://' in str(path):
+        path = fetch(str(path))
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no checkpoint file {path}')
+    if path.suffix == '.safetensors':
+        try:
+            return safetensors.torch.load_file(path, device=str(map_location or 'cpu'))
+        except SafetensorError as error:
+            raise ValueError(f'{path}: no safetensors file, or cut short ({error})') from error
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own text is not passed on: it advises to read the file unsafely
+        asked = re.search(r'GLOBAL ([\w.]+)', str(error))
+        raise ValueError(
+            f'{path}: refused, '
+            + (f'it asks for {asked[1]}, which is no tensor' if asked else 'it is no file of tensors')
+            + '. Nothing in it was run. Ask its author for the plain state dict, best as .safetensors'
+        ) from None
+    except (RuntimeError, EOFError) as error:
+        if 'TorchScript' in str(error):
+            raise ValueError(
+                f'{path}: a TorchScript archive, that is a program; if you trust it, write its weights to a file: '
+                "torch.save(torch.jit.load(FILE, map_location='cpu').state_dict(), OUT)"
+            ) from None
+        reason = str(error).partition('\n')[0] or 'it ends too early'
+        raise ValueError(f'{path}: cannot be read, broken or cut short ({reason})') from error
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict: containers (``model``, ``state_dict``, ``teacher``) are opened, what lies beside is left.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_checkpoint`; or the state dict holds anything but tensors.
+    """
+    state = read_checkpoint(path)
+    for container in _CONTAINERS:
+        if isinstance(state, dict) and isinstance(state.get(container), dict):
+            state = state[container]
+    if not isinstance(state, dict) or not state:
+        raise ValueError(f'{path}: not a state dict of tensors, but {type(state).__name__}')
+    odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if odd:
+        names = ', '.join(f'{key} ({type(state[key]).__name__})' for key in odd[:8])
+        raise ValueError(f'{path}: not a state dict of tensors: {len(odd)} others, {names}')
+    return dict(state)
+
+
+def write_weights(state: dict[str, Tensor], path: str | Path) -> None:
+    """Write a state dict, whole or not at all; ``.safetensors`` by the suffix, else a file of ``torch.save``.
+
+    Raises:
+        ValueError: a value is no tensor, or the suffix is not one of a weight file.
+    """
+    path = Path(path)
+    odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise ValueError(f'{path}: not written, only tensors go into it, unlike {", ".join(odd[:8])}')
+    if path.suffix not in ('.safetensors', *_PICKLED):
+        raise ValueError(f'{path}: a weight file ends in .safetensors, {", ".join(_PICKLED)}')
+    # safetensors takes neither views nor two names of one memory
+    plain = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    with whole_file(path) as temporary:
+        if path.suffix == '.safetensors':
+            safetensors.torch.save_file(plain, temporary, metadata={'format': 'pt'})
+        else:
+            torch.save(plain, temporary)
+
+
+@CheckpointLoader.register_scheme(prefixes=('', 'http://', 'https://'), force=True)
+def load_from_checked(filename: str, map_location: Any = None) -> Any:
+    """mmengine's loader of files and URLs, wherever it loads: ``load_from``, ``Pretrained``, ``load_checkpoint``."""
+    return read_checkpoint(filename, map_location)

@@ -1,0 +1,55 @@
+"""The pretrained ViTs that the configs start from, and others that :class:`TokenViT` takes: where they are."""
+
+from typing import NamedTuple
+
+
+class Weights(NamedTuple):
+    """One published file.
+
+    Attributes:
+        name: how it is called on our command line.
+        url: where it is.
+        file: its name in the cache folder, unlike that of any other.
+        sha256: the digest or its first hex digits, as far as the publisher states it; empty: nothing can be checked.
+    """
+
+    name: str
+    url: str
+    file: str
+    sha256: str = ''
+
+
+def _named(name: str, url: str, sha256: str = '') -> Weights:
+    """A file whose own name is unique."""
+    return Weights(name, url, url.rsplit('/', 1)[1], sha256)
+
+
+def _timm(name: str) -> Weights:
+    """A file of timm on the Hugging Face hub, where every file is called the same."""
+    url = f'https://huggingface.co/timm/{name}/resolve/main/pytorch_model.bin'
+    return Weights(name, url, f'timm_{name}.bin')
+
+
+_FACEBOOK = 'https://dl.fbaipublicfiles.com'
+
+ZOO = (
+    _named('deit_tiny', f'{_FACEBOOK}/deit/deit_tiny_patch16_224-a1311bcf.pth', 'a1311bcf'),
+    _named('deit_small', f'{_FACEBOOK}/deit/deit_small_patch16_224-cd65a155.pth', 'cd65a155'),
+    _named('deit_base', f'{_FACEBOOK}/deit/deit_base_patch16_224-b5f2ef4d.pth', 'b5f2ef4d'),
+    _timm('vit_base_patch16_224.augreg_in21k'),
+    _timm('vit_small_patch16_384.augreg_in21k_ft_in1k'),
+    _named('dinov2_vits14', f'{_FACEBOOK}/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth'),
+    _named(
+        'eva02_small',
+        'https://download.openmmlab.com/mmpretrain/v1.0/eva02/'
+        'eva02-small-p14_in21k-pre_3rdparty_in1k-336px_20230505-9c5b0e85.pth',
+        '9c5b0e85',
+    ),
+    _named('mae_base', f'{_FACEBOOK}/mae/pretrain/mae_pretrain_vit_base.pth'),
+    _named('dino_small', f'{_FACEBOOK}/dino/dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth'),
+)
+
+
+def find(name_or_url: str) -> Weights | None:
+    """The entry of this name or URL, or None."""
+    return next((entry for entry in ZOO if name_or_url in (entry.name, entry.url)), None)

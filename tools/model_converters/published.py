@@ -1,0 +1,47 @@
+"""Turn weights of the published ToCo and WeakTr implementations into checkpoints of our segmentors, and back.
+
+    python tools/model_converters/published.py toco published.pth toco.pth
+    python tools/model_converters/published.py weaktr-cam checkpoint_best.pth weaktr-cam.safetensors
+    python tools/model_converters/published.py weaktr-seg checkpoint.pth weaktr-seg.pth
+    python tools/model_converters/published.py toco work_dirs/.../iter_20000.pth published.pth --reverse
+
+Only tensors are read. Keys that are unknown or missing, shapes that do not fit each other and values that the other
+side cannot have are errors that name them, and then nothing is written. docs/weights.md says what to load the result
+with and what the way back cannot keep.
+"""
+
+import argparse
+import sys
+
+from mmseg_wsss.checkpoints import LAYOUTS, read_weights, write_weights
+
+
+def convert(layout: str, source: str, target: str, *, reverse: bool = False) -> tuple[int, int]:
+    """Write the converted weights; numbers of tensors read and written."""
+    state = read_weights(source)
+    table = LAYOUTS[layout]
+    try:
+        converted = table.to_theirs(state) if reverse else table.to_ours(state)
+    except ValueError as error:
+        raise ValueError(f'{source}: {error}') from None
+    write_weights(converted, target)
+    return len(state), len(converted)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read the command line, convert, say how much."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('layout', choices=list(LAYOUTS), help='which network')
+    parser.add_argument('source', metavar='IN', help='checkpoint, path or URL')
+    parser.add_argument('target', metavar='OUT', help='.pth or .safetensors to write')
+    parser.add_argument('--reverse', action='store_true', help='from ours to the published names')
+    args = parser.parse_args(argv)
+    try:
+        read, written = convert(args.layout, args.source, args.target, reverse=args.reverse)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(f'{args.target}: {written} tensors, from {read} of {args.source}')
+
+
+if __name__ == '__main__':
+    main()
