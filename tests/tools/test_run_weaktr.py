@@ -96,13 +96,14 @@ def weaktr_run(data, **changes):
 
 def stop_in_the_middle(command, checkpoint):
     """Start the command and kill it with all it started as soon as the checkpoint is there."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, env=environment)
     deadline = time.monotonic() + 400
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
+    assert checkpoint.exists()
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert checkpoint.exists()
 
 
 def test_from_nothing_killed_continued_and_complete(tool, data, tmp_path, capsys):
