@@ -35,6 +35,7 @@ class ImageTagDataset(BaseSegDataset):
     Args:
         classes: foreground class names, 1..1000.
         image_labels: config of an image-label source; its relative ``path`` or ``root`` is below ``data_root``.
+            ``None``: nothing is known of the images, as with those of a test server; they have no ``gt_label``.
         data_root: folder that relative paths start from.
         data_prefix: ``img_path`` and, where there are masks, ``seg_map_path``; a mask is called like its image.
         ann_file: optional split list, one image per line, with or without extension. Without it every image in the
@@ -53,7 +54,7 @@ class ImageTagDataset(BaseSegDataset):
         self,
         *,
         classes: Sequence[str],
-        image_labels: dict,
+        image_labels: dict | None,
         data_root: str = '',
         data_prefix: dict | None = None,
         ann_file: str = '',
@@ -68,8 +69,7 @@ class ImageTagDataset(BaseSegDataset):
         prefix = {key: path for key, path in (data_prefix or {'img_path': ''}).items() if path is not None}
         if 'seg_map_path' in prefix and len(self.foreground) >= IGNORE:
             raise ValueError(f'8-bit masks hold at most {IGNORE - 1} classes, got {len(self.foreground)}')
-        places = {key: osp.join(data_root, image_labels[key]) for key in ('path', 'root') if key in image_labels}
-        self.image_labels: ImageLabelSource = TASK_UTILS.build({**image_labels, **places})
+        self.image_labels = None if image_labels is None else _build_source(image_labels, data_root)
         super().__init__(
             ann_file=ann_file,
             img_suffix=img_suffix,
@@ -96,18 +96,20 @@ class ImageTagDataset(BaseSegDataset):
         Raises:
             DataSetError: there is nothing to go on with: no folder, no list, no labels.
         """
-        labels = self.image_labels.collect(self.foreground, problems)
+        labels = None if self.image_labels is None else self.image_labels.collect(self.foreground, problems)
         folder = self.data_prefix['img_path']
         images = find_images(folder, self.img_suffix, problems, exclude=self.data_prefix.get('seg_map_path'))
         if self.ann_file:
             chosen = dict(listed_images(self.ann_file, images, folder, problems))
+        elif labels is None:
+            chosen = {path: osp.join(folder, path) for path in images.values()}
         else:
             chosen = self._matched(images, labels, problems)
         masks = self._masks()
         data_list = []
         for path, where in chosen.items():
-            label = labels.get(self.image_labels.name_of(path))
-            if label is None:
+            label = None if labels is None else labels.get(self.image_labels.name_of(path))
+            if labels is not None and label is None:
                 problems.add(NO_ENTRY, f'{where}: {path!r} has no entry (an image without tags has an empty one)')
                 continue
             mask = image_name(path) + self.seg_map_suffix
@@ -119,7 +121,8 @@ class ImageTagDataset(BaseSegDataset):
     def get_data_info(self, idx: int) -> dict:
         """As in mmengine, with ``gt_score`` (C,), which is cheaper made than stored for a thousand classes."""
         data_info = super().get_data_info(idx)
-        data_info['gt_score'] = multi_hot(data_info['gt_label'], len(self.foreground))
+        if 'gt_label' in data_info:
+            data_info['gt_score'] = multi_hot(data_info['gt_label'], len(self.foreground))
         return data_info
 
     def get_cat_ids(self, idx: int) -> list[int]:
@@ -145,20 +148,24 @@ class ImageTagDataset(BaseSegDataset):
         folder = self.data_prefix.get('seg_map_path')
         return None if folder is None else set(list_files(folder, self.seg_map_suffix))
 
-    def _data_info(self, path: str, label: ImageLabel, mask: str | None) -> dict:
+    def _data_info(self, path: str, label: ImageLabel | None, mask: str | None) -> dict:
         data_info = {
             'img_path': osp.join(self.data_prefix['img_path'], path),
             'label_map': self.label_map,
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],
-            'gt_label': np.array(label.indices, dtype=np.int64),
         }
+        if label is not None:
+            data_info['gt_label'] = np.array(label.indices, dtype=np.int64)
         if mask is not None:
             data_info['seg_map_path'] = osp.join(self.data_prefix['seg_map_path'], mask)
         return data_info
 
     def _drop_untagged(self, data_list: list[dict]) -> list[dict]:
         """Apply ``untagged`` and log what the data set holds."""
+        if self.image_labels is None:
+            print_log(f'ImageTagDataset: {len(data_list)} images, nothing is known of their tags', logger='current')
+            return data_list
         tagged = [data_info for data_info in data_list if data_info['gt_label'].size]
         kept = tagged if self.untagged == 'skip' else data_list
         counts = Counter(k for data_info in tagged for k in data_info['gt_label'].tolist())
@@ -173,3 +180,8 @@ class ImageTagDataset(BaseSegDataset):
         if not kept:
             raise ValueError(f'no image has a tag among {", ".join(self.foreground)}')
         return kept
+
+
+def _build_source(image_labels: dict, data_root: str) -> ImageLabelSource:
+    places = {key: osp.join(data_root, image_labels[key]) for key in ('path', 'root') if key in image_labels}
+    return TASK_UTILS.build({**image_labels, **places})

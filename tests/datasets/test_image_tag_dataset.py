@@ -100,6 +100,39 @@ def test_split_list_and_masks(root):
     assert dataset[1]['gt_seg_map'][0].tolist() == [1, 2, 255, 1, 0, 0]
 
 
+def test_images_of_which_nothing_is_known(root, monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmseg_wsss.datasets.image_tag_dataset.print_log', lambda text, logger: lines.append(text))
+    (root / 'tags.json').unlink()
+    dataset = _dataset(root, image_labels=None)
+    infos = [dataset[i] for i in range(len(dataset))]
+    assert [info['img_path'].split('/images/')[1] for info in infos] == ['a.jpg', 'b.JPG', 'd.jpg', 'sub/c.png']
+    assert not any({'gt_label', 'gt_score'} & set(info) for info in infos)
+    assert len(_dataset(root, image_labels=None, ann_file='split.txt')) == 3
+    assert lines[0] == 'ImageTagDataset: 4 images, nothing is known of their tags'
+
+
+@pytest.mark.parametrize('count', [1, 1000])
+def test_one_class_and_a_thousand(root, count):
+    """Any names, those of a background class among them are refused; ids and scores in the order of the names."""
+    classes = ['Über, die "Brücke"', *(f'class {k:03}' for k in range(1, count))]
+    tags = {'a': [classes[0]], 'b': classes, 'sub/c': [classes[-1]], 'd': []}
+    (root / 'tags.json').write_text(json.dumps(tags))
+    dataset = _dataset(root, classes=classes, untagged='background')
+    assert _content(dataset) == [
+        ('a.jpg', [0]),
+        ('b.JPG', list(range(count))),
+        ('d.jpg', []),
+        ('sub/c.png', [count - 1]),
+    ]
+    assert dataset[3]['gt_score'].nonzero()[0].tolist() == [count - 1]
+    assert dataset[1]['gt_score'].sum() == count
+    assert dataset.metainfo['classes'] == ('background', *classes)
+    assert len({tuple(colour) for colour in dataset.metainfo['palette']}) == count + 1
+    with pytest.raises(ValueError, match="take 'background' out"):
+        _dataset(root, classes=['background', *classes])
+
+
 def test_masks_below_the_images_are_not_images(root):
     (root / 'masks').rename(root / 'images' / 'masks')
     dataset = _dataset(root, data_prefix={'img_path': 'images', 'seg_map_path': 'images/masks'})
