@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
+from mmengine.runner import CheckpointLoader
 
-from mmseg_wsss.checkpoints import cache_folder, download, fetch
+from mmseg_wsss.checkpoints import cache_folder, download, fetch, read_weights, write_weights
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -139,6 +141,17 @@ def test_what_cannot_be_had_says_where_to_put_the_file(server, tmp_path):
         fetch('http://127.0.0.1:9/net.pth', folder=tmp_path)  # nobody listens
     with pytest.raises(ValueError, match=r"'deit_smal' is neither an http\(s\) URL nor one of: deit_tiny, deit_small"):
         fetch('deit_smal', folder=tmp_path)
+
+
+def test_weights_are_read_from_an_address(server, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMSEG_WSSS_CACHE', str(tmp_path))
+    write_weights({'a': torch.arange(6.0)}, tmp_path / 'made.safetensors')
+    server.content = (tmp_path / 'made.safetensors').read_bytes()
+    url = f'{server.url}/net-{hashlib.sha256(server.content).hexdigest()}.safetensors'
+    for _ in range(2):
+        assert torch.equal(read_weights(url)['a'], torch.arange(6.0))
+    assert torch.equal(CheckpointLoader.load_checkpoint(url, map_location='cpu')['a'], torch.arange(6.0))
+    assert len(server.ranges) == 1
 
 
 def test_two_at_once_download_once(server, tmp_path):
