@@ -104,19 +104,16 @@ class Demo:
         about = 'the CAMs without attention'
         self.tests['coarse'] = tools.test(about, run.cam_config, train_cam, folder=folder, options=COARSE)
         page = run.work_dir / 'page.png'
-        tools.steps.append(
-            Step(
-                title='draw the page of pictures',
-                folder=run.work_dir / 'seg',
-                name='page',
-                command=(
-                    *('-m', 'demo.weaktr_page', str(run.cam_config), str(train_cam.results[0])),
-                    *(str(run.seg_config), str(train_seg.results[0]), '--labels', str(run.labels), '--out', str(page)),
-                ),
-                configs=(run.cam_config, run.seg_config),
-                needs=(self.tests['labels'], train_seg),
-                results=(page,),
-            )
+        tools.add(
+            'analysis_tools/weaktr_page.py',
+            *(run.cam_config, train_cam.results[0], run.seg_config, train_seg.results[0]),
+            *('--labels', run.labels, '--out', page),
+            title='draw the page of pictures',
+            folder=run.work_dir / 'seg',
+            name='page',
+            configs=(run.cam_config, run.seg_config),
+            needs=(self.tests['labels'], train_seg),
+            results=(page,),
         )
 
     def report(self, seconds: float) -> str:

@@ -1,6 +1,7 @@
-"""Draws image, CAM, pseudo-label, prediction and truth of val images for WeakTr's two networks.
+"""Draw image, CAM, pseudo-label, prediction and truth of val images for WeakTr's two networks.
 
-Usage: ``python -m demo.weaktr_page CAM_CONFIG CAM_CHECKPOINT SEG_CONFIG SEG_CHECKPOINT --labels DIR --out FILE``
+``weaktr_page.py CAM_CONFIG CAM_CHECKPOINT SEG_CONFIG SEG_CHECKPOINT --labels DIR``; the labels are drawn as
+``tools/make_pseudo_labels.py --refine crf-labels`` makes them, with the threshold that DIR was made with.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ from mmseg.structures import SegDataSample
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.datasets.transforms import read_image
 from mmseg_wsss.models.refiners import unit_image
-from mmseg_wsss.visualization import PictureRow, picture_page, save_page
-
-NUM = 8
+from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -32,7 +31,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name in ('cam_config', 'cam_checkpoint', 'seg_config', 'seg_checkpoint'):
         parser.add_argument(name)
     parser.add_argument('--labels', type=Path, required=True, help='folder of the pseudo-labels: their threshold')
-    parser.add_argument('--out', required=True)
+    parser.add_argument('--num', type=int, default=8, help='images, spread evenly over the validation set')
+    parser.add_argument('--out', default='page.png', metavar='FILE', help='the PNG to write')
+    parser.add_argument(
+        '--no-photos', action='store_true', help='maps on white: for photographs that may not be passed on'
+    )
     return parser.parse_args(argv)
 
 
@@ -66,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     images, shown = (DATASETS.build(cfg.val_dataloader.dataset) for cfg in (cam_cfg, seg_cfg))
     classes = list(images.metainfo['classes'])
     rows = []
-    for index in np.unique(np.linspace(0, len(images) - 1, NUM).round().astype(int)):
+    for index in np.unique(np.linspace(0, len(images) - 1, args.num).round().astype(int)):
         sample = cam_model.test_step(pseudo_collate([images[int(index)]]))[0]
         prediction = seg_model.test_step(pseudo_collate([shown[int(index)]]))[0]
         rows.append(
@@ -79,6 +82,8 @@ def main(argv: list[str] | None = None) -> None:
                 title=', '.join(classes[k + 1] for k in sample.gt_label.tolist()),
             )
         )
+    if args.no_photos:
+        rows = without_photos(rows)
     save_page(picture_page(rows, classes=classes, palette=images.metainfo.get('palette') or ()), args.out)
     print(f'{len(rows)} samples drawn on {args.out}')
 
