@@ -2,6 +2,7 @@
 
 from .balanced_cross_entropy import BalancedCrossEntropyLoss, balanced_cross_entropy
 from .class_token_contrast import ClassTokenContrastLoss, class_token_contrast
+from .dense_energy import DenseEnergyLoss, dense_energy
 from .gradient_clipping import GradientClippedCrossEntropy, clipped_cross_entropy, clipping_threshold
 from .multi_label import MultiLabelSoftMarginLoss
 from .patch_token_contrast import PatchTokenContrastLoss, patch_token_contrast
@@ -9,6 +10,7 @@ from .patch_token_contrast import PatchTokenContrastLoss, patch_token_contrast
 __all__ = [
     'BalancedCrossEntropyLoss',
     'ClassTokenContrastLoss',
+    'DenseEnergyLoss',
     'GradientClippedCrossEntropy',
     'MultiLabelSoftMarginLoss',
     'PatchTokenContrastLoss',
@@ -16,5 +18,6 @@ __all__ = [
     'class_token_contrast',
     'clipped_cross_entropy',
     'clipping_threshold',
+    'dense_energy',
     'patch_token_contrast',
 ]
