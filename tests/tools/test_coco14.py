@@ -8,8 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
-from pycocotools import mask as rle_codec
 from tool_module import TOOLS, load_tool
+
+rle_codec = pytest.importorskip('pycocotools.mask', reason='the extra `coco` is not installed')
 
 SIZE = dict(height=6, width=8)
 
