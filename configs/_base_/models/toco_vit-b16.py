@@ -1,7 +1,8 @@
 # ToCo (CVPR 2023) with ViT-B/16, 20 classes. The ablations are plain values, also for `--cfg-options`:
 #   Table 4, without PTC      model.loss_ptc=None
 #   Table 4, without CTC      model.loss_ctc=None model.projector=None
-#   Table 4, without L_seg    model.refiner=None
+#   Table 4, without L_seg    model.refiner=None model.loss_reg=None
+#   Table 4, without L_reg    model.loss_reg=None
 #   Table 5a, block 8 to 11   model.backbone.out_indices="(7,11)" ... "(10,11)"
 #   Table 5b, local crops     model.local_crop_size=64
 #   Table 5c, momentum        model.projector.momentum=0
@@ -25,6 +26,7 @@ model = dict(
     loss_ptc=dict(type='PatchTokenContrastLoss', loss_weight=0.2),
     loss_ctc=dict(type='ClassTokenContrastLoss', temperature=0.5, loss_weight=0.5),
     refiner=dict(type='PAR'),
+    loss_reg=dict(type='DenseEnergyLoss', loss_weight=0.05),
     cam_scales=(1.0, 0.5, 1.5),
     cam_thresholds=(0.25, 0.7),
     num_local_crops=8,

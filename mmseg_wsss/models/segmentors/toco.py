@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from mmseg.utils import add_prefix
 from torch import Tensor
 
 from ...structures import image_scores
@@ -34,8 +36,6 @@ class ToCo(EncoderDecoder):
     own. The training inputs are ``dict(img=..., global_view=..., local_view=...)`` (see ``MultiView``), the labels
     image-level ones. Every part that is ``None`` is left out of the loss, which gives the rows of Table 4.
 
-    The dense energy loss of the paper's last row is not here yet; its place is behind the segmentation loss.
-
     Args:
         backbone: a backbone with ``tokens`` (``TokenViT``) whose ``out_indices`` hold the auxiliary and the last block.
         decode_head: any mmseg decode head with C + 1 classes; trained on the refined pseudo-labels.
@@ -45,6 +45,8 @@ class ToCo(EncoderDecoder):
         loss_ctc: class token contrast; needs ``aux_cam_head`` and ``projector``.
         projector: projection head with its EMA twin; not built where ``loss_ctc`` is off.
         refiner: refinement of the pseudo-labels; ``None`` turns the segmentation loss off.
+        loss_reg: dense energy of the segmentation; starts with the segmentation loss, needs ``refiner`` and a decode
+            head with mmseg's common loss.
         cam_scales: scales of the multi-scale CAM.
         cam_thresholds: (beta_l, beta_h), background at or below the first, foreground above the second.
         num_local_crops, local_crop_size: local views per image and their side in pixels.
@@ -68,6 +70,7 @@ class ToCo(EncoderDecoder):
         loss_ctc: dict | None = None,
         projector: dict | None = None,
         refiner: dict | None = None,
+        loss_reg: dict | None = None,
         cam_scales: Sequence[float] = (1.0, 0.5, 1.5),
         cam_thresholds: tuple[float, float] = (0.25, 0.7),
         num_local_crops: int = 8,
@@ -83,6 +86,14 @@ class ToCo(EncoderDecoder):
             raise ValueError('loss_ptc needs aux_cam_head: its token labels come from the auxiliary CAM')
         if loss_ctc and not (aux_cam_head and projector):
             raise ValueError('loss_ctc needs aux_cam_head (where to crop) and projector (what to compare)')
+        if loss_reg and not refiner:
+            raise ValueError('loss_reg needs refiner: where a pixel has a pseudo-label, the energy pulls less')
+        head = type(self.decode_head)
+        if loss_reg and (head.loss, head.loss_by_feat) != (BaseDecodeHead.loss, BaseDecodeHead.loss_by_feat):
+            raise ValueError(
+                f'loss_reg needs the logits that the segmentation loss is made of; {head.__name__} makes its '
+                'loss in a way of its own. Set loss_reg=None or take another decode_head'
+            )
         self.cam_head = MODELS.build(cam_head)
         if self.cam_head.num_classes + 1 != self.num_classes:
             raise ValueError(
@@ -94,6 +105,7 @@ class ToCo(EncoderDecoder):
         self.loss_ctc = MODELS.build(loss_ctc) if loss_ctc else None
         self.projector = MODELS.build(projector) if loss_ctc else None
         self.refiner = MODELS.build(refiner) if refiner else None
+        self.loss_reg = MODELS.build(loss_reg) if loss_reg else None
         self.cam_scales = tuple(cam_scales)
         self.num_local_crops = num_local_crops
         self.local_crop_size = local_crop_size
@@ -137,7 +149,10 @@ class ToCo(EncoderDecoder):
         if seg_counts:
             pseudo = self._with_pseudo_label(data_samples, images, cam, label, valid)
             feats = self.neck(tokens.maps) if self.with_neck else tokens.maps
-            losses.update(self._decode_head_forward_train(feats, pseudo))
+            if self.loss_reg is None:
+                losses.update(self._decode_head_forward_train(feats, pseudo))
+            else:
+                losses.update(self._segmentation_and_energy(feats, pseudo, images, valid))
             if self.with_auxiliary_head:
                 losses.update(self._auxiliary_head_forward_train(feats, pseudo))
         self.iteration += 1
@@ -203,6 +218,15 @@ class ToCo(EncoderDecoder):
             SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=one[None]))
             for sample, one in zip(data_samples, pseudo, strict=True)
         ]
+
+    def _segmentation_and_energy(
+        self, feats: Sequence[Tensor], pseudo: Sequence[SegDataSample], images: Tensor, valid: Tensor
+    ) -> dict[str, Tensor]:
+        """The decode head's own losses and the dense energy (L_reg) of the same logits."""
+        logits = self.decode_head(feats)
+        label = torch.stack([sample.gt_sem_seg.data[0] for sample in pseudo])
+        energy = self.loss_reg(self.data_preprocessor.to_unit(images), logits, label, valid)
+        return dict(add_prefix(self.decode_head.loss_by_feat(logits, pseudo), 'decode'), loss_reg=energy)
 
     @torch.no_grad()
     def cams(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from mmseg.structures import SegDataSample
 from tiny_toco import CHANNELS, CLASSES, SIZE, build_toco, fcn_head, make_batch, total
 
 from mmseg_wsss.models.cam import cam_to_label, pair_relation
-from mmseg_wsss.models.losses import patch_token_contrast
+from mmseg_wsss.models.losses import DenseEnergyLoss, patch_token_contrast
 
 LABELS = [[0, 2], [1]]
 
@@ -78,8 +78,59 @@ def test_impossible_ablations_are_refused():
         build_toco(projector=None)
     with pytest.raises(ValueError, match='0 <= low < high <= 1'):
         build_toco(cam_thresholds=(0.7, 0.25))
+    energy = dict(type='DenseEnergyLoss')
+    enc_head = dict(
+        type='EncHead',
+        in_channels=[CHANNELS, CHANNELS],
+        in_index=[0, 1],
+        channels=16,
+        num_codes=4,
+        num_classes=CLASSES + 1,
+        norm_cfg=dict(type='BN'),
+    )
+    with pytest.raises(ValueError, match='loss_reg needs refiner'):
+        build_toco(refiner=None, loss_reg=energy)
+    with pytest.raises(ValueError, match='EncHead makes its loss in a way of its own'):
+        build_toco(decode_head=enc_head, loss_reg=energy)
     with pytest.raises(ValueError, match='must be one more'):
         build_toco(decode_head=dict(fcn_head(), num_classes=CLASSES))
+
+
+def test_dense_energy_is_that_of_the_segmentation():
+    """L_reg at the very pseudo-label and logits of the segmentation loss, which stays what it is without."""
+    torch.manual_seed(3)
+    model = build_toco(loss_reg=dict(type='DenseEnergyLoss', weight=1e-3))
+    views, samples = make_batch(LABELS)
+    samples[1].set_metainfo(dict(valid_box=(0, SIZE, 8, SIZE)))
+    plain = build_toco()
+    plain.load_state_dict(model.state_dict())
+    seen, inner = [], model._with_pseudo_label
+    model._with_pseudo_label = lambda *args: seen.append(inner(*args)) or seen[-1]
+    torch.manual_seed(4)
+    losses = model.loss(views, samples)
+    torch.manual_seed(4)
+    without = plain.loss(views, samples)
+    assert set(losses) == {*without, 'loss_reg'}
+    assert {key: losses[key].item() for key in without} == {key: value.item() for key, value in without.items()}
+
+    logits = model.decode_head(model.backbone(views['img']))
+    label = torch.stack([sample.gt_sem_seg.data[0] for sample in seen[0]])
+    valid = torch.ones(2, SIZE, SIZE, dtype=torch.bool)
+    valid[1, :, :8] = False
+    unit = ((views['img'] * 127.5 + 127.5) / 255).clamp(0, 1)
+    exact = DenseEnergyLoss(weight=1e-3, max_groups=None)(unit, logits, label, valid)
+    assert losses['loss_reg'].item() == pytest.approx(exact.item(), rel=0.02)
+    assert losses['loss_reg'].item() < 0
+    losses['loss_reg'].backward()
+    assert model.decode_head.conv_seg.weight.grad.abs().max() > 0
+    assert model.cam_head.classifier.weight.grad is None
+
+
+def test_dense_energy_starts_with_the_segmentation_loss():
+    model = build_toco(seg_start=1, loss_reg=dict(type='DenseEnergyLoss'))
+    views, samples = make_batch(LABELS)
+    assert 'loss_reg' not in model.loss(views, samples)
+    assert 'loss_reg' in model.loss(views, samples)
 
 
 def test_segmentation_loss_starts_at_its_iteration_and_the_counter_is_saved():
