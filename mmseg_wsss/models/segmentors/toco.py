@@ -149,10 +149,7 @@ class ToCo(EncoderDecoder):
         if seg_counts:
             pseudo = self._with_pseudo_label(data_samples, images, cam, label, valid)
             feats = self.neck(tokens.maps) if self.with_neck else tokens.maps
-            if self.loss_reg is None:
-                losses.update(self._decode_head_forward_train(feats, pseudo))
-            else:
-                losses.update(self._segmentation_and_energy(feats, pseudo, images, valid))
+            losses.update(self._decode_head_forward_train(feats, pseudo, images, valid))
             if self.with_auxiliary_head:
                 losses.update(self._auxiliary_head_forward_train(feats, pseudo))
         self.iteration += 1
@@ -219,10 +216,12 @@ class ToCo(EncoderDecoder):
             for sample, one in zip(data_samples, pseudo, strict=True)
         ]
 
-    def _segmentation_and_energy(
+    def _decode_head_forward_train(
         self, feats: Sequence[Tensor], pseudo: Sequence[SegDataSample], images: Tensor, valid: Tensor
     ) -> dict[str, Tensor]:
-        """The decode head's own losses and the dense energy (L_reg) of the same logits."""
+        """The decode head's own losses and, where ``loss_reg`` is on, the dense energy (L_reg) of the same logits."""
+        if self.loss_reg is None:
+            return super()._decode_head_forward_train(feats, pseudo)
         logits = self.decode_head(feats)
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in pseudo])
         energy = self.loss_reg(self.data_preprocessor.to_unit(images), logits, label, valid)
