@@ -1,9 +1,10 @@
 """Label images with a trained network: ``python tools/make_pseudo_labels.py CONFIG CHECKPOINT --out DIR``.
 
 DIR gets ``SegmentationClass/NAME.png`` (palette PNGs at the images' sizes), ``manifest.json`` (the settings) and
-``report.json``. The images are those of the config's ``test_dataloader``, through its pipeline; ``--split`` takes
-others of the same folder, usually the training images, whose masks are not needed. A run that was killed goes on where
-it stopped when it is called again. The exit status is 1 when an image could not be read.
+``report.json``. The images are those of the config's ``test_dataloader``; ``--split`` takes others of the same folder,
+``--images train`` those of the ``train_dataloader``, whose masks are not needed. All go through the test pipeline. A
+run that was killed goes on where it stopped when it is called again. The exit status is 1 when an image could not be
+read.
 """
 
 import argparse
@@ -44,7 +45,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('config', help='config file')
     add('checkpoint', help='checkpoint file of this config')
     add('--out', required=True, metavar='DIR', help='folder of the masks')
-    add('--split', metavar='FILE', help='images to label (replaces ann_file of test_dataloader.dataset)')
+    add('--images', choices=['test', 'train'], default='test', help="which data loader's images (default: test)")
+    add('--split', metavar='FILE', help='images to label (replaces the ann_file of their data set)')
     add('--source', choices=['cam', 'seg'], help='label by the CAMs or the segmentation (default: CAMs if there are)')
     background = parser.add_mutually_exclusive_group()
     add_background = background.add_argument
@@ -157,11 +159,12 @@ def main(argv: list[str] | None = None) -> int:
     """Label; returns the exit status."""
     args = parse_args(argv)
     cfg = build_cfg(args)
-    dataset_cfg = cfg.test_dataloader.dataset
-    images = ImageList(build_dataset(dataset_cfg, split=args.split), args.out, soft=args.soft)
+    test = cfg.test_dataloader.dataset
+    labelled = dict(cfg[f'{args.images}_dataloader'].dataset, pipeline=test.pipeline)
+    images = ImageList(build_dataset(labelled, split=args.split), args.out, soft=args.soft)
     sweep = None
     if args.sweep:
-        labelled = build_dataset(dataset_cfg, split=args.sweep_split or args.split, masks=True)
+        labelled = build_dataset(test, split=args.sweep_split or args.split, masks=True)
         sweep = ImageList(labelled, args.out)
     manifest = Manifest(args.out, settings_of(args, cfg, images, sweep))
     prepare_cpu_launch(cfg)
@@ -170,10 +173,13 @@ def main(argv: list[str] | None = None) -> int:
 
     found, left = first_process_says(lambda: begin(manifest, images))
     if found is not None and not left:
+        unseen = [Unreadable(**one) for one in found.get('skipped', [])]  # by the sweep, which is not repeated
         if get_rank() == 0:
             print(f'nothing to do: all {len(images)} masks are in {args.out}')
+            for one in unseen:
+                print(f'the sweep SKIPPED {one.error}', file=sys.stderr)
         finish_launch()
-        return 0
+        return 1 if unseen else 0
     skipped = run(args, cfg, images, sweep, manifest, found, left)
     finish_launch()
     return 1 if skipped else 0
@@ -194,10 +200,8 @@ def run(
     model = build_model(cfg, args.checkpoint, source=args.source)
     scorer = Scorer(model, source=args.source, gate=args.gate, amp=args.amp, refiner=on_device)
     loaders = cfg.test_dataloader.get('num_workers', 0)
-    skipped = []
     if found is None:
         found = {} if sweep is None else sweep_threshold(sweep, scorer, num_workers=loaders)
-        skipped += [Unreadable(**one) for one in found.get('skipped', [])]
         first_process_says(lambda: manifest.write(found))
     start = time.monotonic()
     mine = label_images(
@@ -213,14 +217,18 @@ def run(
         loaders=loaders,
         shown=get_rank() == 0,
     )
-    unlabelled = sorted(one for share in all_gather_object(mine) for one in share)
+    unlabelled = {one for share in all_gather_object(mine) for one in share}
+    skipped = sorted(unlabelled | {Unreadable(**one) for one in found.get('skipped', [])})
     if get_rank() == 0:
         if sweep is not None:
             print(f'threshold {found["threshold"]:.2f}: {found["mIoU"]:.2f} mIoU on {found["images"]} images')
         before, seconds = len(images) - len(left), time.monotonic() - start
-        text = write_report(Path(args.out), total=len(images), before=before, skipped=unlabelled, seconds=seconds)
-        print(text, file=sys.stderr if unlabelled else sys.stdout)
-    return sorted({*skipped, *unlabelled})
+        written = len(left) - len(unlabelled)
+        text = write_report(
+            Path(args.out), total=len(images), written=written, before=before, skipped=skipped, seconds=seconds
+        )
+        print(text, file=sys.stderr if skipped else sys.stdout)
+    return skipped
 
 
 if __name__ == '__main__':

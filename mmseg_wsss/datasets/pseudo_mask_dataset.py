@@ -1,9 +1,11 @@
 """Images and the masks that a labelling tool wrote for them, checked before training starts."""
 
+import json
 import os.path as osp
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
@@ -24,7 +26,8 @@ NOTHING = 'mask without a labelled pixel'
 MISSING_TRUTH = 'image whose true mask is missing'
 
 _ADVICE = {
-    MISSING_MASK: 'run tools/make_pseudo_labels.py once more: it goes on where it stopped',
+    MISSING_MASK: 'run tools/make_pseudo_labels.py once more: it goes on where it stopped. Images without tags get no '
+    "mask: take them out of ann_file, or label with untagged='background' in the data set",
     WRONG_ID: 'the masks were made for other classes, or hold something else than ids 0..C and 255',
     NOTHING: 'everything in them is 255: take these images out of ann_file, or lower the threshold of the labels',
     MISSING_TRUTH: 'it only serves the log: data_prefix.truth_path=None trains without it',
@@ -126,6 +129,7 @@ class PseudoMaskDataset(BaseSegDataset):
                 f'{self.mask_dir}: no {self.seg_map_suffix} mask in it; make them with tools/make_pseudo_labels.py '
                 '--out FOLDER and set mask_dir to FOLDER/SegmentationClass',
             )
+        self._check_manifest(problems)
         chosen = listed_images(self.ann_file, images, folder, problems) if self.ann_file else self._all(images, folder)
         samples = [
             _Sample(osp.join(folder, path), osp.join(self.mask_dir, self._mask_name(path)), where)
@@ -135,6 +139,16 @@ class PseudoMaskDataset(BaseSegDataset):
             for kind, text in findings:
                 problems.add(kind, f'{sample.where}: {text}')
         return [self._data_info(sample, folder, problems) for sample in samples]
+
+    def _check_manifest(self, problems: Problems) -> None:
+        """Where our tool made the masks, it says for which classes."""
+        manifest = Path(self.mask_dir).parent / 'manifest.json'
+        if not manifest.is_file():
+            return
+        there = json.loads(manifest.read_text(encoding='utf-8')).get('settings', {}).get('classes')
+        here = list(self.metainfo['classes'])
+        if there is not None and list(there) != here:
+            problems.stop(WRONG_ID, f'{manifest}: the masks are of the classes {there}, the data set has {here}')
 
     def _mask_name(self, path: str) -> str:
         return image_name(path) + self.seg_map_suffix

@@ -36,6 +36,8 @@ class Step:
         folder: its folder; holds the step's state and its whole log. The command may write its results there too.
         name: tells the steps of one folder apart.
         command: arguments of the Python interpreter.
+        extra: further arguments that change how the step works but not what it makes, such as a number of processes;
+            they do not belong to its identity.
         configs: config files; their content, with all they inherit, belongs to the step's identity.
         needs: steps listed before this one whose results it reads; where one of them is done anew, so is this one.
         results: files or folders that must be there for the step to count as complete.
@@ -46,6 +48,7 @@ class Step:
     folder: Path
     name: str
     command: tuple[str, ...]
+    extra: tuple[str, ...] = ()
     configs: tuple[Path, ...] = ()
     needs: tuple[Step, ...] = ()
     results: tuple[Path, ...] = ()
@@ -68,9 +71,7 @@ class Step:
         except FileNotFoundError:
             return {}
         except ValueError as error:
-            raise SystemExit(
-                f'error: {self.state} is damaged ({error}): remove it to {self.title} again'
-            ) from None
+            raise SystemExit(f'error: {self.state} is damaged ({error}): remove it to {self.title} again') from None
 
     def identity(self) -> list[str]:
         """What has to be the same for an earlier result to count."""
@@ -97,7 +98,7 @@ def run_steps(steps: Sequence[Step], lock: Path) -> None:
             if same and 'seconds' in before and all(path.exists() for path in step.results):
                 print(f'{heading} -- complete already', flush=True)
                 continue
-            print(f'\n{heading}\n  $ python {" ".join(step.command)}', flush=True)
+            print(f'\n{heading}\n  $ python {" ".join((*step.command, *step.extra))}', flush=True)
             if before and not same and step.fresh:
                 _set_aside(step.folder)
             _write(step.state, {'identity': identity})
@@ -105,7 +106,7 @@ def run_steps(steps: Sequence[Step], lock: Path) -> None:
             _execute(step, held)
             _check_results(step)
             end = datetime.now().isoformat()
-            _write(step.state, {'identity': identity, 'end': end, 'seconds': round(time.monotonic() - start, 1)})
+            _write(step.state, {'identity': identity, 'end': end, 'seconds': round(time.monotonic() - start, 3)})
 
 
 def seconds(steps: Sequence[Step]) -> float:
@@ -168,7 +169,9 @@ def _execute(step: Step, lock: int) -> None:
     streams = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'encoding': 'utf-8', 'errors': 'replace'}
     with (
         step.log.open('w', encoding='utf-8') as log,
-        subprocess.Popen([sys.executable, *step.command], env=environment, pass_fds=(lock,), **streams) as process,
+        subprocess.Popen(
+            [sys.executable, *step.command, *step.extra], env=environment, pass_fds=(lock,), **streams
+        ) as process,
     ):
         try:
             for line in process.stdout:

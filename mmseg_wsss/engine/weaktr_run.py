@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+from ..models import GradientClippedCrossEntropy
 from .steps import Step
 from .tool_steps import ToolSteps, metrics_of
 
@@ -69,7 +71,14 @@ class WeakTrRun:
                 raise ValueError(
                     f'{self.cam_config} has the classes {list(images.classes)}, {path} {list(dataset.classes)}'
                 )
-        if self.threshold is None and (images.get('data_prefix') or {}).get('seg_map_path') is None:
+        if _folder(cam, 'train') != _folder(cam, 'test'):
+            images = cam.train_dataloader.dataset
+            if self.threshold is None and self.sweep_split is None:
+                raise ValueError(
+                    f'{self.cam_config}: training and test images lie in different folders, so the threshold cannot be '
+                    'chosen on training images: give --threshold, or --sweep-split for a list of test images'
+                )
+        elif self.threshold is None and (images.get('data_prefix') or {}).get('seg_map_path') is None:
             raise ValueError(
                 f'{self.cam_config}: test_dataloader.dataset has no data_prefix.seg_map_path, so there are no masks to '
                 'choose the threshold on: set it, or give --threshold'
@@ -77,6 +86,14 @@ class WeakTrRun:
         for name in filter(None, (self._split(), self.sweep_split)):
             if not ((Path(images.get('data_root') or '') / name).is_file() or Path(name).is_file()):
                 raise ValueError(f'the list of images {name} is neither below {images.get("data_root")} nor here')
+        for path in filter(None, (self.cam_config, self.seg_config, self.fully_config)):
+            _check_model(path)
+
+    def _images(self) -> tuple[str, ...]:
+        """Where the label tool finds the images: a list of the test set's folder, or the training set's own."""
+        if _folder(Config.fromfile(self.cam_config), 'train') != _folder(Config.fromfile(self.cam_config), 'test'):
+            return ('--images', 'train', *(() if self.split is None else ('--split', self.split)))
+        return ('--split', self._split())
 
     def _split(self) -> str:
         """List of the images to label."""
@@ -118,8 +135,9 @@ class WeakTrRun:
             background += ['--sweep-split', self.sweep_split]
         return tools.add(
             'make_pseudo_labels.py',
-            *(self.cam_config, training.results[0], '--out', self.labels, '--split', self._split(), *background),
-            *('--refine', self.refine, '--workers', self.workers),
+            *(self.cam_config, training.results[0], '--out', self.labels, *self._images(), *background),
+            *('--refine', self.refine),
+            extra=('--workers', str(self.workers)),
             title='label the training images',
             folder=self.labels,
             name='labels',
@@ -153,6 +171,29 @@ class WeakTrRun:
         tests[name] = tools.test(about, config, training)
         tests[f'{name}_tta'] = tools.test(about, config, training, tta=True)
         tests[f'{name}_tta_crf'] = tools.test(about, config, training, tta=True, crf=True)
+
+
+def _folder(config: Config, loader: str) -> tuple[str | None, str | None]:
+    """Data root and image folder of a data loader."""
+    dataset = config[f'{loader}_dataloader'].dataset
+    return dataset.get('data_root'), (dataset.get('data_prefix') or {}).get('img_path')
+
+
+def _check_model(path: Path) -> None:
+    """Build the network, without weights: what cannot be built or trained shall not be found out after hours.
+
+    Raises:
+        ValueError: the config's model cannot be built.
+    """
+    config = Config.fromfile(path)
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    try:
+        model = MODELS.build(config.model)
+        for part in model.modules():
+            if isinstance(part, GradientClippedCrossEntropy) and config.model.data_preprocessor.get('size'):
+                part.check_crop(tuple(config.model.data_preprocessor.size))
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{path}: the model cannot be built: {error}') from error
 
 
 def table(tests: dict[str, Step]) -> str:

@@ -8,20 +8,22 @@ from ..fileio import whole_file
 from .images import Unreadable
 
 
-def write_report(folder: Path, *, total: int, before: int, skipped: Sequence[Unreadable], seconds: float) -> str:
+def write_report(
+    folder: Path, *, total: int, written: int, before: int, skipped: Sequence[Unreadable], seconds: float
+) -> str:
     """Write ``report.json``.
 
     Args:
         folder: The output folder.
         total: Images in the list.
+        written: Masks that the run made.
         before: Masks that were there when the run began.
-        skipped: Images that could not be read.
+        skipped: Images that could not be read, by the labelling or by the sweep before it.
         seconds: How long the labelling took.
 
     Returns:
         The same as text, the skipped images at its end.
     """
-    written = total - before - len(skipped)
     rate = written / max(seconds, 1e-9)
     record = {
         'images': total,

@@ -1,5 +1,6 @@
 """PseudoMaskDataset: what a sample holds, and that everything wrong with the masks is told at once."""
 
+import json
 import pickle
 
 import numpy as np
@@ -102,7 +103,8 @@ def test_everything_wrong_is_told_at_once(root):
     assert lines[:2] == ['6 problems with the pseudo-masks', 'image whose mask is missing (1):']
     assert lines[2:4] == [
         f'  {images}/a.jpg: {png}/a.png',
-        '  -> run tools/make_pseudo_labels.py once more: it goes on where it stopped',
+        '  -> run tools/make_pseudo_labels.py once more: it goes on where it stopped. Images without tags get no mask: '
+        "take them out of ann_file, or label with untagged='background' in the data set",
     ]
     assert 'mask of another size than its image (1):' in lines
     assert f'  {images}/d.jpg: {png}/d.png is 4x6, {images}/d.jpg 6x4' in lines
@@ -136,6 +138,18 @@ def test_folders_and_lists_that_are_not_there(root):
         'listed image that is missing (1):',
         "  ROOT/split.txt:2: 'gone' is not in ROOT/images",
     ]
+
+
+def test_masks_of_other_classes_are_known_by_their_manifest(root):
+    classes = ['background', 'dog', 'cat']
+    (root / 'out' / 'manifest.json').write_text(json.dumps({'settings': {'classes': classes}}))
+    lines = lines_of(root)
+    assert any(
+        "manifest.json: the masks are of the classes ['background', 'dog', 'cat'], the data set has "
+        "['background', 'cat', 'dog']" in line
+        for line in lines
+    )
+    assert len(build(root, classes=('dog', 'cat'))) == 3
 
 
 def test_a_missing_truth_is_a_problem_of_its_own(root):

@@ -71,6 +71,7 @@ def test_baseline_has_the_same_backbone_data_and_schedule(tmp_path):
         'loss_ptc',
         'loss_ctc',
         'refiner',
+        'loss_reg',
     ]
 
 

@@ -107,9 +107,7 @@ def test_an_interrupted_step_goes_on_in_its_folder(chain):
 def test_a_failing_command_costs_one_step_and_shows_the_end_of_its_log(chain, capsys):
     script = chain.root / 'script.py'
     script.write_text(f'{SCRIPT}\nif name == "second":\n    raise RuntimeError("no disk")\n')
-    with pytest.raises(
-        SystemExit, match=r'"do second" failed \(exit status 1\); its log is .*second/work\.log'
-    ):
+    with pytest.raises(SystemExit, match=r'"do second" failed \(exit status 1\); its log is .*second/work\.log'):
         chain.run()
     shown = capsys.readouterr()
     assert shown.err.rstrip().endswith('RuntimeError: no disk')

@@ -27,7 +27,7 @@ def test_a_line_every_half_minute(clock, capsys, shown):
 
 def test_report(tmp_path):
     skipped = [Unreadable('x.png', 'x.png: cut off')]
-    text = write_report(tmp_path, total=30, before=9, skipped=skipped, seconds=8.0)
+    text = write_report(tmp_path, total=30, written=20, before=9, skipped=skipped, seconds=8.0)
     assert text.endswith('in 8.0 s (2.50 images/s), 9 were there before\n1 images were SKIPPED:\n  x.png: cut off')
     record = json.loads((tmp_path / 'report.json').read_text())
     assert record == {

@@ -64,10 +64,10 @@ def test_each_head_is_what_its_own_sweep_says(tool, configs, tmp_path):
     assert len({round(row['mIoU'], 3) for row in record['heads'].values()}) == 3, 'the heads differ'
 
 
-def test_another_encoder_is_refused(tool, configs, tmp_path):
+def test_more_than_another_head_is_refused(tool, configs, tmp_path):
     paths, _ = configs
     config = Config.fromfile(paths[1])
-    config.model.backbone.drop_path_rate = 0.1
+    config.model.cam_scales = (1.0,)
     config.dump(paths[1])
-    with pytest.raises(ValueError, match=r'equal\.py has another backbone than .*learned\.py'):
+    with pytest.raises(ValueError, match=r'equal\.py has another cam_scales than .*learned\.py'):
         tool.main([str(tmp_path / 'net.pth'), *paths[:2]])

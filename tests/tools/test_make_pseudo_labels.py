@@ -1,5 +1,6 @@
 """tools/make_pseudo_labels.py in this process: labels read off the pixels, and everything that it refuses."""
 
+import copy
 import importlib.util
 import json
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from colour_net import expected, gated_cams, make_data, masks
+from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
 
@@ -203,6 +205,36 @@ def test_a_corrupt_image_is_skipped_named_and_made_up_for(run, data, tmp_path, c
     status, labels = run('--threshold', 0.6)
     assert (status, tuple(labels)) == (0, VAL)
     assert json.loads((tmp_path / 'out/report.json').read_text())['written'] == 1
+
+
+def test_a_corrupt_image_of_the_sweep_is_named_every_time(run, data, tmp_path, capsys):
+    path = data / 'images/b/3.png'
+    path.write_bytes(path.read_bytes()[:200])
+    options = ('--split', 'train.txt', '--sweep', '--sweep-split', 'val.txt')
+    status, labels = run(*options)
+    assert (status, tuple(labels)) == (1, TRAIN)
+    report = json.loads((tmp_path / 'out/report.json').read_text())
+    assert (report['written'], [one['path'] for one in report['skipped']]) == (3, [str(path)])
+    assert f'SKIPPED:\n  {path}: cannot be read' in capsys.readouterr().err
+    assert run(*options)[0] == 1
+    assert f'SKIPPED {path}: cannot be read' in capsys.readouterr().err
+
+
+def test_images_of_the_training_loader(tool, data, tmp_path):
+    """Their own folder and tags, the test pipeline, no masks."""
+    (data / 'images').rename(data / 'train_images')
+    cfg = Config.fromfile(data / 'ColourCAM.py')
+    cfg.train_dataloader = copy.deepcopy(cfg.test_dataloader)
+    cfg.train_dataloader.dataset.update(
+        ann_file='train.txt', data_prefix={'img_path': 'train_images'}, pipeline=[{'type': 'Unheard'}]
+    )
+    cfg.dump(data / 'two.py')
+    options = ['--out', str(tmp_path / 'out'), '--images', 'train', '--threshold', '0.6']
+    assert tool.main([str(data / 'two.py'), str(data / 'net.pth'), *options]) == 0
+    (data / 'train_images').rename(data / 'images')
+    labels = masks(tmp_path / 'out')
+    assert tuple(labels) == TRAIN
+    assert all(np.array_equal(label, expected(data, name, 0.6)) for name, label in labels.items())
 
 
 @pytest.mark.parametrize(

@@ -155,13 +155,34 @@ def test_plan_with_the_twin(data):
         '--split',
         'train.txt',
     ]
-    more = ['--threshold', 0.3, '--refine', 'crf-labels', '--workers', 2]
+    more = ['--threshold', 0.3, '--refine', 'crf-labels']
     assert list(tools.steps[2].command) == [*map(str, [*label, *more])]
+    assert tools.steps[2].extra == ('--workers', '2'), 'as many workers as there are make the same labels'
     train = ['tools/train.py', data / 'seg.py', '--work-dir', work / 'seg', '--resume', '--seed', 7, '--cfg-options']
     masks = f'train_dataloader.dataset.mask_dir={work}/labels/SegmentationClass'
     assert list(tools.steps[3].command) == [*map(str, [*train, masks])]
     assert [step.name for step in tools.steps[3].needs] == ['labels']
     assert tools.steps[7].needs == (), 'the twin needs no labels'
+
+
+def test_training_images_in_a_folder_of_their_own(data):
+    """As COCO has them: the test set's folder does not hold the images to label."""
+    cfg = Config.fromfile(data / 'cam.py')
+    cfg.train_dataloader.dataset.data_prefix.img_path = 'train_images'
+    cfg.dump(data / 'coco.py')
+    with pytest.raises(ValueError, match=r'coco\.py: training and test images lie in different folders'):
+        weaktr_run(data, cam_config=data / 'coco.py', sweep_split=None)
+    tools = ToolSteps(tools=Path('tools'))
+    weaktr_run(data, cam_config=data / 'coco.py', sweep_split=None, threshold=0.3).plan(tools)
+    assert tools.steps[2].command[5:9] == ('--images', 'train', '--threshold', '0.3')
+
+
+def test_a_network_that_cannot_be_trained_is_told_before_anything_starts(data):
+    cfg = Config.fromfile(data / 'seg.py')
+    cfg.model.decode_head.loss_decode.patch_size = 64
+    cfg.dump(data / 'large.py')
+    with pytest.raises(ValueError, match=r'large\.py: the model cannot be built: .*64, but the training crop is 32x32'):
+        weaktr_run(data, seg_config=data / 'large.py')
 
 
 def test_labels_are_compared_where_the_truth_is_named(data):

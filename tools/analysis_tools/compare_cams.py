@@ -47,12 +47,13 @@ def build_models(configs: Sequence[Config], checkpoint: str) -> list[WeakTr]:
     """One network per config, each with all weights of the checkpoint.
 
     Raises:
-        ValueError: the checkpoint does not fit, or the encoders differ.
+        ValueError: the checkpoint does not fit, or more than the heads differs.
     """
     models = []
     for config in configs:
-        if config.model.backbone != configs[0].model.backbone:
-            raise ValueError(f'{config.filename} has another backbone than {configs[0].filename}: compare heads only')
+        for key in (config.model.keys() | configs[0].model.keys()) - {'cam_head'}:
+            if config.model.get(key) != configs[0].model.get(key):
+                raise ValueError(f'{config.filename} has another {key} than {configs[0].filename}: compare heads only')
         model = MODELS.build(config.model)
         with whole_checkpoint(checkpoint, config.filename):
             load_checkpoint(model, checkpoint, map_location='cpu', strict=True, logger='silent')

@@ -14,6 +14,7 @@ from PIL import Image
 from prettytable import PrettyTable
 
 import mmseg_wsss  # noqa: F401  patches come before mmseg
+from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, label_counts, nan_mean, rates
 from mmseg_wsss.fileio import whole_file
 
@@ -30,7 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def names_of(split: Path | None, truth: Path) -> list[str]:
     """Names without extension, below the folders."""
     if split is not None:
-        return [line.strip() for line in split.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
+        return [image_name(line) for line in split.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
     return sorted(path.relative_to(truth).with_suffix('').as_posix() for path in truth.rglob('*.png'))
 
 

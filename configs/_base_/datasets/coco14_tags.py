@@ -1,5 +1,5 @@
 # MS COCO 2014: tags of train (82,081 images) from its instance annotations, masks of val (40,137) for evaluation.
-# The lists hold the images that have annotations; the masks have ids 1..80 in the order of the categories, 0 background.
+# The lists hold the images that have annotations; mask ids are 1..80 in the order of the categories, 0 background.
 _base_ = './voc12_aug_tags.py'
 data_root = 'data/coco'
 # fmt: off

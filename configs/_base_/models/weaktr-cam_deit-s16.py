@@ -1,11 +1,10 @@
-# WeakTr's first stage with DeiT-S/16, 20 classes. The comparisons are plain values, also for `--cfg-options`:
-#   Table 4, mean-sum            model.cam_head.head_weights.type=EqualWeights   (and no other head_weights values)
-#   Table 4, random fixed        model.cam_head.head_weights.type=FixedQueryWeights
-#   Eq. 3 to the letter          model.cam_head.head_weights.type=MapPooledWeights
+# WeakTr's first stage with DeiT-S/16, 20 classes. Comparisons that are plain values, also for `--cfg-options`:
 #   Table 8, hidden 72 to 9      model.cam_head.head_weights.reduction=1 ... 8
 #   Table 9, average pooling     model.cam_head.head_weights.pooling=avg
 #   coarse CAM only              model.cam_head.cross_attention=False model.cam_head.patch_attention=False
 #   cross-attention only         model.cam_head.patch_attention=False
+# Those that replace `head_weights` (Table 4, mean-sum and random fixed; Eq. 3 to the letter) are small configs:
+# configs/weaktr/weaktr-cam-{mean-sum,random-fixed,map-pooling}_*.py.
 num_classes = 20
 model = dict(
     type='WeakTr',

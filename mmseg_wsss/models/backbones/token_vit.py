@@ -104,6 +104,12 @@ class TokenViT(VisionTransformer):
             position = state_dict[f'{prefix}pos_embed']
             first = position[:, :1].expand(-1, self.num_extra_tokens, -1)
             state_dict[f'{prefix}pos_embed'] = torch.cat((first, position[:, 1:]), dim=1)
+        elif token is not None and token.shape[1] != self.num_extra_tokens:
+            # mmpretrain would blame img_size
+            raise RuntimeError(
+                f'{prefix}cls_token holds {token.shape[1]} class tokens, the model {self.num_extra_tokens}: '
+                'the file was trained for another number of classes'
+            )
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def init_weights(self) -> None:

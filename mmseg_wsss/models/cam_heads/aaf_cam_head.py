@@ -91,7 +91,7 @@ class AAFCAMHead(BaseModule):
         )
 
     def _refine(self, coarse: Tensor, tokens: Tokens) -> Tensor:
-        """Fine CAM (B, C, h, w) in float32: products of attention values are too small for half precision."""
+        """Fine CAM (B, C, h, w) in float32: sums over heads and blocks are taken in it, also under autocast."""
         pooled, queries, keys = zip(*tokens.watched, strict=True)
         with torch.autocast(coarse.device.type, enabled=False):
             weights = self.head_weights(pooled)  # (B, K, H)

@@ -68,6 +68,13 @@ def test_several_class_tokens_start_as_copies_of_one():
     torch.testing.assert_close(tokens, tokens[:, :1].expand(-1, 5, -1), rtol=1e-4, atol=1e-5)
 
 
+def test_class_tokens_of_another_count_are_named():
+    source = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,), num_cls_tokens=3)
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,), num_cls_tokens=5)
+    with pytest.raises(RuntimeError, match=r'cls_token holds 3 class tokens, the model 5: .*another number of classes'):
+        vit.load_state_dict(source.state_dict())
+
+
 def test_frozen_position_embedding_gets_no_gradient():
     vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,), freeze_pos_embed=True)
     vit(torch.randn(1, 3, 64, 64))[0].sum().backward()
