@@ -13,6 +13,7 @@ from .data_preprocessor import WSSSDataPreProcessor
 from .losses import (
     BalancedCrossEntropyLoss,
     ClassTokenContrastLoss,
+    DenseEnergyLoss,
     GradientClippedCrossEntropy,
     MultiLabelSoftMarginLoss,
     PatchTokenContrastLoss,
@@ -29,6 +30,7 @@ __all__ = [
     'ClassTokenContrastLoss',
     'ClsCAMHead',
     'DenseCRF',
+    'DenseEnergyLoss',
     'EMAProjector',
     'EqualWeights',
     'FixedQueryWeights',
