@@ -6,21 +6,6 @@ Time:       not run.
 Command:    python tools/train.py configs/weaktr/fully_fcn_deit-b16_1xb4-20k_voc12aug-448x448.py
 """
 
-_base_ = '../toco/toco_deit-b16_1xb4-20k_voc12aug-448x448.py'
-model = dict(
-    _delete_=True,
-    type='EncoderDecoder',
-    data_preprocessor=_base_.model.data_preprocessor,
-    backbone=_base_.model.backbone,
-    decode_head={**_base_.model.decode_head, 'loss_decode': dict(type='CrossEntropyLoss')},
-    test_cfg=dict(mode='whole'),
-)
-views = _base_.train_dataloader.dataset.pipeline[1]
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    *views.geometry,
-    *views.img,
-    dict(type='PackWSSSInputs'),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline, data_prefix=dict(seg_map_path='SegmentationClassAug')))
+_base_ = './fully_fcn_vit-b16-in21k_1xb4-20k_voc12aug-448x448.py'
+checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_base_patch16_224-b5f2ef4d.pth'
+model = dict(backbone=dict(arch='deit-base', init_cfg=dict(checkpoint=checkpoint)))
