@@ -9,7 +9,7 @@ Command:    python tools/train.py configs/toco/cls-only_deit-t16_1xb8-2.4k_voc12
 """
 
 _base_ = './toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py'
-model = dict(loss_ptc=None, loss_ctc=None, projector=None, refiner=None)
+model = dict(loss_ptc=None, loss_ctc=None, projector=None, refiner=None, loss_reg=None)
 train_pipeline = _base_.train_pipeline
 train_pipeline[1] = dict(type='MultiView', geometry=train_pipeline[1].geometry, img=train_pipeline[1].img)
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -7,7 +7,7 @@ Command:    make demo
 """
 
 _base_ = './toco_vit-demo_drawn-scenes.py'
-model = dict(projector=None, loss_ptc=None, loss_ctc=None, refiner=None)
+model = dict(projector=None, loss_ptc=None, loss_ctc=None, refiner=None, loss_reg=None)
 train_pipeline = _base_.train_pipeline
 train_pipeline[1] = dict(type='MultiView', geometry=_base_.geometry, img=_base_.photometry)
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
