@@ -135,7 +135,12 @@ def test_table_leaves_the_untrained_decoder_out():
     assert '| segmentation, multi-scale + CRF | - | 58.0 |' in text
 
 
-def test_steps_of_weaktr(tmp_path):
+def test_steps_of_weaktr(tmp_path, monkeypatch):
+    lists = tmp_path / 'work_dirs/demo/data/ImageSets/Segmentation'  # of the scenes, which are not drawn here
+    lists.mkdir(parents=True)
+    for split in ('train', 'val'):
+        (lists / f'{split}.txt').write_text('\n'.join(f'{split}_{number}' for number in range(120)))
+    monkeypatch.chdir(tmp_path)
     demo = weaktr.Demo.drawn(tmp_path, 10)
     steps = plan(demo)
     assert [(step.folder.name, step.name) for step in steps] == [
