@@ -25,6 +25,7 @@ from mmseg_wsss.pseudo_labels import (
     ImageList,
     Manifest,
     Scorer,
+    Shard,
     Unreadable,
     build_dataset,
     build_model,
@@ -61,6 +62,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add('--no-gate', dest='gate', action='store_false', help='keep classes that the image-level label does not name')
     add('--tta', action='store_true', help="segmentation at several scales and flips: the config's tta_pipeline")
+    add('--shard', metavar='I/N', help='label every N-th image only, from the I-th of the sorted names (see docs)')
     add('--soft', action='store_true', help='write scores too, SoftScores/NAME.npz (see load_soft_scores)')
     add('--amp', action='store_true', help='bfloat16 autocast')
     add(
@@ -80,6 +82,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f'--threshold must be in [0, 1), got {args.threshold}')
     if args.sweep_split and not args.sweep:
         parser.error('--sweep-split needs --sweep')
+    if args.shard is not None:
+        try:
+            args.shard = Shard.parse(args.shard)
+        except ValueError as error:
+            parser.error(f'--shard {error}')
+        if args.sweep:
+            parser.error('--shard takes no --sweep: sweep once, without --shard, and give what it finds by --threshold')
     if args.workers < 0:
         parser.error('--workers must not be negative')
     return args
@@ -148,11 +157,11 @@ def first_process_says(function) -> Any:
     return answer[0]
 
 
-def begin(manifest: Manifest, images: ImageList) -> tuple[dict | None, list[int]]:
+def begin(manifest: Manifest, images: ImageList, indices: list[int] | None) -> tuple[dict | None, list[int]]:
     """What an earlier run found out (None for a new folder), and the images that are left."""
     found = manifest.read()
-    images.clean()
-    return found, images.left()
+    images.clean(indices)
+    return found, images.left(indices)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -171,11 +180,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.launcher != 'none' and not is_distributed():
         init_dist(args.launcher)
 
-    found, left = first_process_says(lambda: begin(manifest, images))
-    if found is not None and not left:
+    indices = None if args.shard is None else args.shard.indices(images.names)
+    found, left = first_process_says(lambda: begin(manifest, images, indices))
+    reported = args.shard is None or (Path(args.out) / args.shard.report).is_file()
+    if found is not None and not left and reported:
         unseen = [Unreadable(**one) for one in found.get('skipped', [])]  # by the sweep, which is not repeated
         if get_rank() == 0:
-            print(f'nothing to do: all {len(images)} masks are in {args.out}')
+            print(f'nothing to do: all {len(images if indices is None else indices)} masks are in {args.out}')
             for one in unseen:
                 print(f'the sweep SKIPPED {one.error}', file=sys.stderr)
         finish_launch()
@@ -202,7 +213,8 @@ def run(
     loaders = cfg.test_dataloader.get('num_workers', 0)
     if found is None:
         found = {} if sweep is None else sweep_threshold(sweep, scorer, num_workers=loaders)
-        first_process_says(lambda: manifest.write(found))
+        name = 'manifest.json' if args.shard is None else args.shard.manifest
+        first_process_says(lambda: manifest.write(found, name))
     start = time.monotonic()
     mine = label_images(
         images,
@@ -222,10 +234,16 @@ def run(
     if get_rank() == 0:
         if sweep is not None:
             print(f'threshold {found["threshold"]:.2f}: {found["mIoU"]:.2f} mIoU on {found["images"]} images')
-        before, seconds = len(images) - len(left), time.monotonic() - start
-        written = len(left) - len(unlabelled)
+        more = {} if args.shard is None else args.shard.report_of(images, skipped, manifest)
+        total = more.pop('total', len(images))
         text = write_report(
-            Path(args.out), total=len(images), written=written, before=before, skipped=skipped, seconds=seconds
+            Path(args.out),
+            total=total,
+            written=len(left) - len(unlabelled),
+            before=total - len(left),
+            skipped=skipped,
+            seconds=time.monotonic() - start,
+            **more,
         )
         print(text, file=sys.stderr if skipped else sys.stdout)
     return skipped

@@ -5,6 +5,7 @@ from .labelling import label_images
 from .manifest import Manifest, ManifestError
 from .report import write_report
 from .scores import Scorer, build_model, choose_source
+from .shards import Shard, ShardError, merge_shards
 from .soft import load_soft_scores, write_soft_scores
 from .sweep import sweep_threshold
 
@@ -13,12 +14,15 @@ __all__ = [
     'Manifest',
     'ManifestError',
     'Scorer',
+    'Shard',
+    'ShardError',
     'Unreadable',
     'build_dataset',
     'build_model',
     'choose_source',
     'label_images',
     'load_soft_scores',
+    'merge_shards',
     'sweep_threshold',
     'write_report',
     'write_soft_scores',

@@ -123,23 +123,32 @@ class ImageList(Dataset):
         """The soft scores' file; None where none are written."""
         return self.out_dir / SOFT / f'{self.names[index]}.npz' if self.soft else None
 
-    def clean(self) -> None:
-        """Remove the temporary files of a run that was killed."""
+    def clean(self, indices: Sequence[int] | None = None) -> None:
+        """Remove the temporary files of a run that was killed.
+
+        Args:
+            indices: Only those of these images, where others are being written; all by default.
+        """
+        own = None
+        if indices is not None:
+            own = {self.out_dir / kind / self.names[index] for kind in (MASKS, SOFT) for index in indices}
         for path in self.out_dir.rglob('.*'):
-            if _TEMPORARY.fullmatch(path.name):
+            if not _TEMPORARY.fullmatch(path.name):
+                continue
+            if own is None or path.with_name(path.name[1:].rsplit('.', 2)[0]) in own:
                 path.unlink(missing_ok=True)
 
-    def left(self) -> list[int]:
+    def left(self, indices: Sequence[int] | None = None) -> list[int]:
         """Indices of the images whose files are not complete.
 
         Files appear under their names only when they are whole; those that were damaged later (by a full disk or a
         power failure) are found by their checksums and made again.
-        """
-        return [index for index in range(len(self)) if not self._is_complete(index)]
 
-    def _is_complete(self, index: int) -> bool:
-        soft = self.soft_scores(index)
-        return (soft is None or zipfile.is_zipfile(soft)) and _is_whole_png(self.mask(index))
+        Args:
+            indices: Where to look; all images by default.
+        """
+        looked_at = range(len(self)) if indices is None else indices
+        return [index for index in looked_at if not are_whole(self.mask(index), self.soft_scores(index))]
 
     def fingerprint(self, *, tags: bool) -> dict[str, Any]:
         """Number and hash of the images' names and, with ``tags``, of the data set's image-level labels.
@@ -151,6 +160,11 @@ class ImageList(Dataset):
             label = [int(k) for k in info.get('gt_label', ())] if tags else []
             digest.update(f'{name.as_posix()} {label}\n'.encode())
         return {'count': len(self), 'sha256': digest.hexdigest()}
+
+
+def are_whole(mask: Path, soft: Path | None) -> bool:
+    """Whether an image's mask and, where they are written, soft scores are there and undamaged."""
+    return (soft is None or zipfile.is_zipfile(soft)) and _is_whole_png(mask)
 
 
 def _as_it_is(sample: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,11 @@ class Manifest:
                 or it has files but no manifest.
         """
         if not self.path.exists():
-            if self.path.parent.is_dir() and any(self.path.parent.glob('*/**/*.png')):
-                raise ManifestError(f'{self.path.parent} has masks but no manifest.json: choose another --out')
-            return None
+            masks = self.path.parent.is_dir() and any(self.path.parent.glob('*/**/*.png'))
+            if not self.path.exists():  # it may have been written while we looked, by another job in this folder
+                if masks:
+                    raise ManifestError(f'{self.path.parent} has masks but no manifest.json: choose another --out')
+                return None
         try:
             record = json.loads(self.path.read_text(encoding='utf-8'))
             there, found = record['settings'], record['found']
@@ -54,20 +57,29 @@ class Manifest:
             )
         return found
 
-    def write(self, found: Mapping[str, Any]) -> None:
+    @property
+    def sha256(self) -> str:
+        """Hash of the settings, which the file has too."""
+        return hashlib.sha256(_canonical(self.settings).encode()).hexdigest()
+
+    def write(self, found: Mapping[str, Any], name: str = 'manifest.json') -> None:
         """Write the file.
 
         Args:
             found: What the run found out before the first mask, for example the threshold and the table of its sweep.
+            name: Under which it is written before it becomes ``manifest.json``: one of its own for each of several
+                jobs that begin in the same folder at the same time.
         """
         record = {
             'format': _FORMAT,
-            'sha256': hashlib.sha256(_canonical(self.settings).encode()).hexdigest(),
+            'sha256': self.sha256,
             'settings': self.settings,
             'found': found,
         }
-        with whole_file(self.path) as temporary:
+        first = self.path.with_name(name)
+        with whole_file(first) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+        os.replace(first, self.path)
 
 
 def _canonical(settings: Mapping[str, Any]) -> str:

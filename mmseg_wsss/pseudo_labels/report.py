@@ -1,15 +1,24 @@
 """What a run did, as a file and for people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..fileio import whole_file
 from .images import Unreadable
 
 
 def write_report(
-    folder: Path, *, total: int, written: int, before: int, skipped: Sequence[Unreadable], seconds: float
+    folder: Path,
+    *,
+    total: int,
+    written: int,
+    before: int,
+    skipped: Sequence[Unreadable],
+    seconds: float,
+    name: str = 'report.json',
+    more: Mapping[str, Any] | None = None,
 ) -> str:
     """Write ``report.json``.
 
@@ -20,6 +29,8 @@ def write_report(
         before: Masks that were there when the run began.
         skipped: Images that could not be read, by the labelling or by the sweep before it.
         seconds: How long the labelling took.
+        name: Of the file; one of its own for each of several jobs in the same folder.
+        more: What else it holds, made of what JSON knows.
 
     Returns:
         The same as text, the skipped images at its end.
@@ -32,8 +43,9 @@ def write_report(
         'seconds': round(seconds, 1),
         'images_per_second': round(rate, 3),
         'skipped': [one._asdict() for one in skipped],
+        **(more or {}),
     }
-    with whole_file(folder / 'report.json') as temporary:
+    with whole_file(folder / name) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
     text = f'{written} masks written to {folder} in {seconds:.1f} s ({rate:.2f} images/s)'
     if before:

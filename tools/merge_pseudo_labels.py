@@ -1,0 +1,29 @@
+"""Check that all shards of a job labelled their images: ``python tools/merge_pseudo_labels.py DIR``.
+
+DIR is the ``--out`` of tools/make_pseudo_labels.py with ``--shard I/N``. Every mask is opened. Missing shards and
+missing or damaged masks are named, and nothing is written; otherwise DIR/report.json sums up the shards' reports. The
+exit status is 1 when anything is wrong or an image was skipped.
+"""
+
+import argparse
+import sys
+
+from mmseg_wsss.pseudo_labels import ShardError, merge_shards
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check and sum up; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
+    parser.add_argument('folder', metavar='DIR', help='folder that the shards share')
+    args = parser.parse_args(argv)
+    try:
+        text, skipped = merge_shards(args.folder)
+    except ShardError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    print(text, file=sys.stderr if skipped else sys.stdout)
+    return 1 if skipped else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
