@@ -1,6 +1,7 @@
 """Shards of tools/make_pseudo_labels.py: the files of one run, and a merge that misses nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def test_shards_in_any_order_make_the_files_of_one_run(out, make, merge, tmp_pat
         [],
         3,
     ]
+
+
+def test_a_folder_per_shard_copied_into_one(out, make, merge, tmp_path):
+    for shard in SHARDS:
+        part = tmp_path / shard.replace('/', '-of-')
+        assert make(part, '--shard', shard) == 0
+        shutil.copytree(part, tmp_path / 'together', dirs_exist_ok=True)
+    assert contents(tmp_path / 'together') == contents(out)
+    assert merge(tmp_path / 'together') == 0
 
 
 def test_a_shard_that_is_called_again_does_nothing(out, make, capsys):
