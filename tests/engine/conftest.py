@@ -1,4 +1,4 @@
-"""ToCo with every loss at toy size on eight drawn images, as a config for the Runner."""
+"""ToCo with every loss and both stages of WeakTr at toy size on eight drawn images, as configs for the Runner."""
 
 import json
 
@@ -58,6 +58,38 @@ MODEL = {
         'loss_decode': {'type': 'BalancedCrossEntropyLoss', 'loss_weight': 0.1},
     },
     'test_cfg': {'mode': 'whole', 'cam': True},
+}
+STAGE1 = {
+    'type': 'WeakTr',
+    'data_preprocessor': MODEL['data_preprocessor'],
+    'backbone': MODEL['backbone']
+    | {'num_cls_tokens': 3, 'out_indices': (2,), 'final_norm': False, 'drop_path_rate': 0.2},
+    'cam_head': {
+        'type': 'AAFCAMHead',
+        'num_classes': 3,
+        'in_channels': 24,
+        'fine_scale': 1000.0,  # so that the head weights move in six iterations
+        'head_weights': {
+            'type': 'OutputPooledWeights',
+            'num_blocks': 3,
+            'num_heads': 2,
+            'head_dims': 12,
+            'reduction': 2,
+        },
+    },
+    'cam_scales': (1.0,),
+    'test_cfg': {'cam': True},
+}
+STAGE2 = {
+    'type': 'OnlineRetraining',
+    'data_preprocessor': MODEL['data_preprocessor'],
+    'backbone': MODEL['backbone'] | {'out_indices': (2,)},
+    'decode_head': MODEL['decode_head']
+    | {
+        'in_index': 0,
+        'loss_decode': {'type': 'GradientClippedCrossEntropy', 'start_value': 100.0, 'patch_size': 16},
+    },
+    'test_cfg': {'mode': 'whole'},
 }
 GEOMETRY = [
     {'type': 'RandomFlip', 'prob': 0.5},
@@ -141,3 +173,34 @@ def toy_cfg(tmp_path):
     )
     cfg.val_dataloader.dataset.indices = 2
     return cfg
+
+
+@pytest.fixture
+def stage1_cfg(toy_cfg):
+    """The same for WeakTr's first stage: one view, drop path."""
+    toy_cfg.model = STAGE1
+    loading, packing = {'type': 'LoadImage'}, {'type': 'PackWSSSInputs'}
+    toy_cfg.train_dataloader.dataset.pipeline = [loading, *GEOMETRY, *PHOTOMETRY, packing]
+    return toy_cfg
+
+
+@pytest.fixture
+def stage2_cfg(toy_cfg):
+    """The same for WeakTr's second stage, the true masks in the place of pseudo-masks."""
+    toy_cfg.model = STAGE2
+    train = toy_cfg.train_dataloader.dataset
+    toy_cfg.train_dataloader.dataset = {
+        'type': 'PseudoMaskDataset',
+        'data_root': train.data_root,
+        'classes': CLASSES,
+        'data_prefix': {'img_path': 'images'},
+        'mask_dir': f'{train.data_root}/masks',
+        'pipeline': [
+            {'type': 'LoadImage'},
+            {'type': 'LoadMask'},
+            *GEOMETRY,
+            *PHOTOMETRY,
+            {'type': 'PackWSSSInputs'},
+        ],
+    }
+    return toy_cfg

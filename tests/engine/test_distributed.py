@@ -80,6 +80,43 @@ def test_two_processes_have_the_losses_of_the_doubled_batch(same_draws_cfg, tmp_
     assert abs(expected[-1]['loss'] - expected[2]['loss']) > 1e-3, 'the weights moved'
 
 
+@pytest.mark.parametrize('stage', ['stage1_cfg', 'stage2_cfg', 'batch_threshold'])
+def test_two_processes_train_the_stages_of_weaktr_as_one_does(stage, request, tmp_path):
+    two = request.getfixturevalue('stage2_cfg' if stage == 'batch_threshold' else stage)
+    pipeline = two.train_dataloader.dataset.pipeline
+    two.train_dataloader.dataset.pipeline = [
+        step for step in pipeline if step.type in ('LoadImage', 'LoadMask', 'PackWSSSInputs')
+    ]
+    two.optim_wrapper.optimizer = {'type': 'SGD', 'lr': 0.1}
+    two.train_cfg.update(max_iters=3, val_interval=100)
+    if stage == 'stage1_cfg':
+        two.model.backbone.drop_path_rate = 0.0
+    else:
+        two.model.decode_head.dropout_ratio = 0.0
+        two.model.decode_head.loss_decode.batch_threshold = stage == 'batch_threshold'
+    one = Config(two.to_dict())
+    one.train_dataloader.batch_size = 4
+    one.custom_hooks[1].folder = str(tmp_path / 'one')
+    one.work_dir = str(tmp_path / 'work_one')
+    two.custom_hooks[1].folder = str(tmp_path / 'two')
+
+    _launch_two(two, tmp_path)
+    runner = Runner.from_cfg(one)
+    runner.train()
+
+    expected = read_losses(tmp_path / 'one')
+    ranks = [read_losses(tmp_path / 'two', rank) for rank in (0, 1)]
+    assert [len(lines) for lines in (expected, *ranks)] == [3, 3, 3]
+    for iteration, losses in enumerate(expected):
+        for name in filter(lambda name: 'loss' in name, losses):
+            mean = sum(lines[iteration][name] for lines in ranks) / 2
+            assert mean == pytest.approx(losses[name], abs=1e-5), f'{name} at iteration {iteration}'
+    assert ranks[0][-1]['loss'] != ranks[1][-1]['loss'], 'the processes read different images'
+    assert abs(expected[-1]['loss'] - expected[0]['loss']) > 1e-3, 'the weights moved'
+    if stage != 'stage1_cfg':
+        assert runner.model.decode_head.loss_decode.clipped.float().mean() > 0.1, 'pixels were clipped'
+
+
 def test_cpu_launch_says_what_is_missing(toy_cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):

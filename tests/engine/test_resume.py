@@ -39,3 +39,18 @@ def test_resumed_training_has_the_losses_of_the_uninterrupted_one(toy_cfg, tmp_p
         torch.testing.assert_close(state[key], value, rtol=0, atol=0, msg=lambda text, key=key: f'{key}: {text}')
     twin, student = state['projector.teacher.module.mlp.0.weight'], state['projector.student.mlp.0.weight']
     assert (twin - student).abs().max() > 1e-4, 'the twin lags behind, so equality above is no accident'
+
+
+@pytest.mark.parametrize('stage', ['stage1_cfg', 'stage2_cfg'])
+def test_resumed_stages_of_weaktr(stage, request, tmp_path):
+    cfg = request.getfixturevalue(stage)
+    whole, runner = _train(cfg, 'whole', tmp_path)
+    torch.manual_seed(12345)
+    checkpoint = str(tmp_path / 'whole' / 'iter_3.pth')
+    resumed, resumed_runner = _train(cfg, 'resumed', tmp_path, resume=True, load_from=checkpoint)
+    assert len(whole) == 6
+    assert len({line['loss'] for line in whole}) == 6
+    assert resumed == whole[3:]
+    state = resumed_runner.model.state_dict()
+    for key, value in runner.model.state_dict().items():
+        torch.testing.assert_close(state[key], value, rtol=0, atol=0, msg=lambda text, key=key: f'{key}: {text}')
