@@ -38,10 +38,8 @@ def numbers(values: dict[str, float] | None) -> str:
 
 
 def commands(data: dict[str, Any], row: dict[str, Any]) -> str:
-    """What reproduces a row, or why nothing does."""
+    """What reproduces a row."""
     run = data['runs'][row['run']]
-    if 'missing' in run:
-        return f'none: {run["missing"]}'
     lines = [training(row['run'], run), after(data['tests'][row['test']], row['run'], run)]
     first = f'pseudo-labels `{run["needs"]}` (below), then ' if 'needs' in run else ''
     return first + ' then '.join(f'`{line}`' for line in lines)

@@ -1,5 +1,5 @@
 # WeakTr's first stage with DeiT-S/16, 20 classes. Comparisons that are plain values, also for `--cfg-options`:
-#   Table 8, hidden 72 to 9      model.cam_head.head_weights.reduction=1 ... 8
+#   Table 8, hidden 144 to 9     model.cam_head.head_weights.reduction=0.5, 1, 2, 4, 8
 #   Table 9, average pooling     model.cam_head.head_weights.pooling=avg
 #   coarse CAM only              model.cam_head.cross_attention=False model.cam_head.patch_attention=False
 #   cross-attention only         model.cam_head.patch_attention=False

@@ -45,18 +45,20 @@ class _InteractingWeights(HeadWeights):
     In the FFN head h of block k is number ``h * K + k``, the order of the published weights.
 
     Args:
-        reduction: the FFN's hidden layer is K * H / reduction wide (published commands: 8; the paper's 18 is 4).
+        reduction: the FFN's hidden layer is K * H / reduction wide (published commands: 8; the paper's 18 of 72 is 4;
+            below 1 it is wider than its input).
     """
 
-    def __init__(self, *, num_blocks: int = 12, num_heads: int = 6, reduction: int = 8) -> None:
+    def __init__(self, *, num_blocks: int = 12, num_heads: int = 6, reduction: float = 8) -> None:
         super().__init__(num_blocks=num_blocks, num_heads=num_heads)
         count = num_blocks * num_heads
-        if not 1 <= reduction <= count:
-            raise ValueError(f'reduction must be in 1..{count} (num_blocks * num_heads), got {reduction}')
+        if not 0 < reduction <= count:
+            raise ValueError(f'reduction must be in (0, {count}] (num_blocks * num_heads), got {reduction}')
+        hidden = int(count / reduction)
         self.head_ffn = nn.Sequential(
-            nn.Linear(count, count // reduction, bias=False),
+            nn.Linear(count, hidden, bias=False),
             nn.ReLU(),
-            nn.Linear(count // reduction, count, bias=False),
+            nn.Linear(hidden, count, bias=False),
             nn.Sigmoid(),
         )
 

@@ -110,8 +110,13 @@ def test_nothing_seen_has_a_gradient():
     assert not MapPooledWeights(**SIZES, reduction=2).watch(seen).requires_grad
 
 
+def test_hidden_layers_of_table_8():
+    hidden = [OutputPooledWeights(reduction=reduction).head_ffn[0].out_features for reduction in (0.5, 1, 2, 4, 8)]
+    assert hidden == [144, 72, 36, 18, 9]
+
+
 def test_impossible_values_are_named():
-    with pytest.raises(ValueError, match=r'reduction must be in 1\.\.6 .*got 7'):
+    with pytest.raises(ValueError, match=r'reduction must be in \(0, 6\] .*got 7'):
         OutputPooledWeights(**SIZES, reduction=7)
     with pytest.raises(ValueError, match=r"pooling must be one of .*'avg', 'max'.*got 'median'"):
         OutputPooledWeights(**SIZES, reduction=2, pooling='median')
