@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock
 
 from ..fileio import file_sha256
+from ..progress import Progress
 from .zoo import ZOO, find
 
 _TRIES = 4
@@ -144,8 +145,6 @@ def _transfer(url: str, part: Path, *, known: bool) -> None:
 
 def _append(response: http.client.HTTPResponse, part: Path, have: int) -> None:
     """Write the body behind the first ``have`` bytes, with progress in megabytes."""
-    from ..pseudo_labels.progress import Progress  # its package needs the models, which need this module
-
     length = response.headers.get('Content-Length')
     total = have + int(length) if length else None
     name = part.name.removeprefix('.').removesuffix('.part')

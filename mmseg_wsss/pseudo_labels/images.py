@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ..datasets.mask_files import is_whole_palette_png
 from ..datasets.transforms import read_image
 from ..evaluation import mask_path
 
@@ -164,7 +164,7 @@ class ImageList(Dataset):
 
 def are_whole(mask: Path, soft: Path | None) -> bool:
     """Whether an image's mask and, where they are written, soft scores are there and undamaged."""
-    return (soft is None or zipfile.is_zipfile(soft)) and _is_whole_png(mask)
+    return (soft is None or zipfile.is_zipfile(soft)) and is_whole_palette_png(mask)
 
 
 def _as_it_is(sample: Any) -> Any:
@@ -177,13 +177,3 @@ def _split_file(data_root: str, split: str) -> str:
     if not os.path.isfile(os.path.join(data_root, split)) and os.path.isfile(split):
         return os.path.abspath(split)
     return split
-
-
-def _is_whole_png(path: Path) -> bool:
-    """Whether all checksums of the file are right."""
-    try:
-        with Image.open(path) as image:
-            image.verify()
-    except (OSError, SyntaxError, ValueError):
-        return False
-    return True

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from ..progress import Progress
 from .images import ImageList, Unreadable
 from .pool import WorkerPool
-from .progress import Progress
 from .scores import Scorer
 from .writer import MaskTask
 

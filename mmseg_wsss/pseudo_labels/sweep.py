@@ -7,8 +7,8 @@ import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 
 from ..evaluation.pixel_counts import PixelCounts, cam_counts, nan_mean, rates
+from ..progress import Progress
 from .images import ImageList, Unreadable
-from .progress import Progress
 from .scores import Scorer
 
 THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))

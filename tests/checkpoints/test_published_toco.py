@@ -42,7 +42,7 @@ def small():
     return shipped(arch=SMALL, img_size=64, out_indices=(1, 3))
 
 
-def check(model, recorded, images, shrink=1):
+def assert_recorded(model, recorded, images, shrink=1):
     """Every recorded output, to 1e-3 relative."""
     with torch.no_grad():
         tokens = model.backbone.tokens(images)
@@ -63,7 +63,7 @@ def test_small_network_gives_the_recorded_outputs(golden):
     model, recorded = small(), golden('toco_small')
     model.load_state_dict(TOCO.to_ours(drawn('toco_small')))
     assert 'seg' in recorded
-    check(model, recorded, recorded['x'])
+    assert_recorded(model, recorded, recorded['x'])
     assert model.iteration == 20_000, 'a training that goes on has its segmentation loss'
     head = model.decode_head
     layers = (head.convs[0].conv, head.convs[1].conv, head.conv_seg)
@@ -76,7 +76,7 @@ def test_vit_b_gives_the_recorded_outputs(shared):
     with np.load(shared / 'golden' / 'toco_vit_b.npz', allow_pickle=False) as arrays:
         recorded = {key: torch.from_numpy(arrays[key]) for key in arrays.files if key != 'x'}
     images = torch.from_numpy(np.random.RandomState(1012).randn(1, 3, 224, 288).astype(np.float32))
-    check(model, recorded, images, shrink=4)
+    assert_recorded(model, recorded, images, shrink=4)
 
 
 def test_projectors_and_their_way_back():

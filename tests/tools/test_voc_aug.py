@@ -84,12 +84,9 @@ def voc_files():
     return {f'VOCdevkit/VOC2012/{name}': data for name, data in files.items()}
 
 
-def test_files():
+def files_of_test():
     files = {f'JPEGImages/{TEST[0]}.jpg': jpg(), f'{LISTS}/test.txt': TEST[0].encode()}
     return {f'./VOCdevkit/VOC2012/{name}': data for name, data in files.items()}
-
-
-test_files.__test__ = False
 
 
 def sbd_files():
@@ -105,7 +102,7 @@ def sbd_files():
 def tars(tmp_path):
     return {
         'trainval': pack(tmp_path / 'VOCtrainval_11-May-2012.tar', voc_files()),
-        'test': pack(tmp_path / 'VOC2012test.tar', test_files()),
+        'test': pack(tmp_path / 'VOC2012test.tar', files_of_test()),
         'sbd': pack(tmp_path / 'benchmark.tgz', sbd_files(), 'w:gz'),
     }
 

@@ -27,8 +27,8 @@ from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.models import WeakTr
 from mmseg_wsss.models.cam import multi_scale_cam
 from mmseg_wsss.models.segmentors.cam_prediction import cams_of_samples
+from mmseg_wsss.progress import Progress
 from mmseg_wsss.pseudo_labels import build_dataset
-from mmseg_wsss.pseudo_labels.progress import Progress
 from mmseg_wsss.pseudo_labels.sweep import THRESHOLDS
 
 

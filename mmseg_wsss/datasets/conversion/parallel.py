@@ -10,8 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from mmseg_wsss.progress import Progress
 from mmseg_wsss.pseudo_labels.pool import end_with_parent
-from mmseg_wsss.pseudo_labels.progress import Progress
 
 Result = TypeVar('Result')
 _QUEUED = 8  # tasks per worker that may wait in memory

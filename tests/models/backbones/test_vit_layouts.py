@@ -97,7 +97,7 @@ def by_formula(weights, names, images, *, activation, eps):
     return norm(x, names['final'])
 
 
-def check(path, weights, names, *, activation, eps, **kwargs):
+def assert_forward(path, weights, names, *, activation, eps, **kwargs):
     vit = TokenViT(
         arch=ARCH,
         img_size=PATCH * GRID,
@@ -136,7 +136,7 @@ def clip():
 def test_clip(tmp_path, clip, suffix):
     encoder, text = clip
     write_weights({**text, **encoder}, tmp_path / f'clip{suffix}')
-    check(tmp_path / f'clip{suffix}', encoder, OPENAI, activation=quick_gelu, eps=1e-5, **CLIP)
+    assert_forward(tmp_path / f'clip{suffix}', encoder, OPENAI, activation=quick_gelu, eps=1e-5, **CLIP)
 
 
 def test_clip_in_a_plain_vit_says_what_to_set(tmp_path, clip):
@@ -194,7 +194,7 @@ def test_mae_with_and_without_its_decoder(tmp_path):
     }
     for name, extra in (('pretrain', {}), ('whole', decoder)):
         torch.save({'model': weights | extra}, tmp_path / f'{name}.pth')
-        vit = check(tmp_path / f'{name}.pth', weights, TIMM, activation=F.gelu, eps=1e-6)
+        vit = assert_forward(tmp_path / f'{name}.pth', weights, TIMM, activation=F.gelu, eps=1e-6)
         torch.testing.assert_close(vit.pos_embed, weights['pos_embed'])
 
 
@@ -210,4 +210,4 @@ def test_dino_training_checkpoint_gives_the_teacher(tmp_path):
         ),
         tmp_path / 'checkpoint.pth',
     )
-    check(tmp_path / 'checkpoint.pth', teacher, TIMM, activation=F.gelu, eps=1e-6)
+    assert_forward(tmp_path / 'checkpoint.pth', teacher, TIMM, activation=F.gelu, eps=1e-6)

@@ -38,7 +38,7 @@ def published_grid(weights, num_classes, grid):
     return torch.cat((cls, patches.flatten(2).mT), dim=1)
 
 
-def check(model, weights, recorded, images):
+def assert_recorded(model, weights, recorded, images):
     grid = [length // 16 for length in images.shape[-2:]]
     if tuple(grid) != tuple(model.backbone.patch_resolution):
         weights = dict(weights, pos_embed=published_grid(weights, model.cam_head.num_classes, grid))
@@ -68,7 +68,7 @@ def test_small_network_gives_the_recorded_outputs(name, golden):
     recorded = golden(f'weaktr_{name}')
     head_weights = dict(type='OutputPooledWeights', num_blocks=3, num_heads=3, head_dims=16, reduction=3)
     model = build(SMALL, 5, 64, head_weights)
-    check(model, published_weights('weaktr_small'), recorded, recorded['x'])
+    assert_recorded(model, published_weights('weaktr_small'), recorded, recorded['x'])
 
 
 @pytest.mark.parametrize('name', ['deit_s', 'deit_s_wide'])
@@ -77,4 +77,4 @@ def test_deit_s_gives_the_recorded_outputs(name, shared):
     size = recorded['size'].tolist()
     images = torch.from_numpy(np.random.RandomState(1023).randn(1, 3, *size).astype(np.float32))
     model = build('deit-small', 20, 224, dict(type='OutputPooledWeights'))
-    check(model, published_weights('weaktr_deit_s'), recorded, images)
+    assert_recorded(model, published_weights('weaktr_deit_s'), recorded, images)

@@ -1,10 +1,8 @@
 """The line in a log: how far, how fast, how long."""
 
-import json
-
 import pytest
 
-from mmseg_wsss.pseudo_labels import Unreadable, progress, write_report
+from mmseg_wsss import progress
 
 
 @pytest.fixture
@@ -23,18 +21,3 @@ def test_a_line_every_half_minute(clock, capsys, shown):
             line.advance()
     wanted = ['labels 61/20000, 2.00 images/s, ETA 2:46:10', 'labels 122/20000, 2.00 images/s, ETA 2:45:39']
     assert capsys.readouterr().err.splitlines() == (wanted if shown else [])
-
-
-def test_report(tmp_path):
-    skipped = [Unreadable('x.png', 'x.png: cut off')]
-    text = write_report(tmp_path, total=30, written=20, before=9, skipped=skipped, seconds=8.0)
-    assert text.endswith('in 8.0 s (2.50 images/s), 9 were there before\n1 images were SKIPPED:\n  x.png: cut off')
-    record = json.loads((tmp_path / 'report.json').read_text())
-    assert record == {
-        'images': 30,
-        'there_before': 9,
-        'written': 20,
-        'seconds': 8.0,
-        'images_per_second': 2.5,
-        'skipped': [{'path': 'x.png', 'error': 'x.png: cut off'}],
-    }
