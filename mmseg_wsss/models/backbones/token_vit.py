@@ -9,6 +9,8 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from mmpretrain.models.utils import resize_pos_embed
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+from torch.utils.checkpoint import checkpoint
 
 from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
 
@@ -61,6 +63,11 @@ class TokenViT(VisionTransformer):
         num_cls_tokens: number of class tokens T; a pretrained single one is copied T times.
         freeze_pos_embed: keep the position embedding as loaded, as the published ToCo does.
         interpolate_mode: resizing of the position embedding, ``'bicubic'`` (published code) or ``'bilinear'`` (paper).
+        pixels_per_pass: how much goes through the blocks at once: images of together at most this many pixels, but at
+            least one (448 * 448 is one image of that size, or 21 crops of 96). A larger batch goes in chunks; backward
+            keeps their results only and computes each once more, so memory is about that of one chunk whatever the
+            batch, for one more forward pass. The caller sees the tokens of the whole batch: losses and gradients are
+            those without chunks. None: the whole batch at once.
         init_cfg: ``dict(type='Pretrained', checkpoint=path_or_url)`` loads timm, DeiT, AugReg, DINOv2 or mmpretrain
             weights and refuses a file that does not fit with the list of keys.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
@@ -76,9 +83,12 @@ class TokenViT(VisionTransformer):
         num_cls_tokens: int = 1,
         freeze_pos_embed: bool = False,
         interpolate_mode: str = 'bicubic',
+        pixels_per_pass: int | None = None,
         init_cfg: dict | None = None,
         **kwargs,
     ) -> None:
+        if pixels_per_pass is not None and pixels_per_pass < 1:
+            raise ValueError(f'pixels_per_pass must be positive or None, got {pixels_per_pass}')
         self.num_extra_tokens = num_cls_tokens
         super().__init__(
             arch=arch,
@@ -94,6 +104,7 @@ class TokenViT(VisionTransformer):
         self.cls_token = nn.Parameter(torch.zeros(1, num_cls_tokens, self.embed_dims))
         self.pos_embed.requires_grad_(not freeze_pos_embed)
         self.patch_size = patch_size
+        self.pixels_per_pass = pixels_per_pass
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
         """Before loading: take timm names, copy the class token, resize the position embedding (mmpretrain's hook)."""
@@ -150,11 +161,26 @@ class TokenViT(VisionTransformer):
         Args:
             images: (B, 3, H, W), normalised.
             watch: called with every block's :class:`SelfAttention`; only what it returns is kept, so a large tensor
-                that it reduces does not outlive its block.
+                that it reduces does not outlive its block. With ``pixels_per_pass`` it sees one chunk at a time, may be
+                called again in backward, and must return tensors whose first dimension is the batch, or tuples, lists
+                or dicts of them.
 
         Raises:
             ValueError: an image side is smaller than one patch.
         """
+        count = len(images)
+        if self.pixels_per_pass is not None:
+            count = max(1, self.pixels_per_pass // (images.shape[-2] * images.shape[-1]))
+        if len(images) <= count:
+            return self._tokens(images, watch)
+        if torch.is_grad_enabled():
+            chunks = [checkpoint(self._tokens, chunk, watch, use_reentrant=False) for chunk in images.split(count)]
+        else:
+            chunks = [self._tokens(chunk, watch) for chunk in images.split(count)]
+        return tree_map(lambda *parts: torch.cat(parts), *chunks)
+
+    def _tokens(self, images: Tensor, watch: Callable[[SelfAttention], Any] | None) -> Tokens:
+        """:meth:`tokens` of images that go through the blocks together."""
         x, grid = self._embed(images)
         maps, watched = [], []
         for index, layer in enumerate(self.layers):
