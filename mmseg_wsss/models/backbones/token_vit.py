@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
+from ..onednn_linear import use_onednn
 from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
 
 
@@ -105,6 +106,7 @@ class TokenViT(VisionTransformer):
         self.pos_embed.requires_grad_(not freeze_pos_embed)
         self.patch_size = patch_size
         self.pixels_per_pass = pixels_per_pass
+        use_onednn(self)
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
         """Before loading: take timm names, copy the class token, resize the position embedding (mmpretrain's hook)."""
