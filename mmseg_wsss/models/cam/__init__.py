@@ -1,7 +1,7 @@
 """Pure functions on class activation maps; they know no registry."""
 
 from .activation import conv_cam, multi_scale_cam, normalize_cam
-from .attention_fusion import attention_map, class_attention, spread_by_patch_attention
+from .attention_fusion import attention_map, class_attention, received_attention, spread_by_patch_attention
 from .local_crops import cam_to_roi, cut_crops, is_positive, sample_corners
 from .pseudo_label import cam_to_label, pair_relation, refined_label, valid_mask
 
@@ -16,6 +16,7 @@ __all__ = [
     'multi_scale_cam',
     'normalize_cam',
     'pair_relation',
+    'received_attention',
     'refined_label',
     'sample_corners',
     'spread_by_patch_attention',

@@ -3,7 +3,8 @@
 A fused map would be ``A = 1/(K H) sum_kh w_kh softmax(q_kh k_kh^T / sqrt(d))``, n x n values per image and, on the way,
 K H times as many. What the CAM needs of it is less: the rows of the class tokens, and the product of the rows of the
 patches with a few channels. That product moves inside the sum, where each term is an attention whose values are those
-channels, and PyTorch's fused kernels compute it in O(n) memory. The result is the same up to rounding.
+channels, and PyTorch's fused kernels compute it in O(n) memory. What the loss needs is less still: the spatial mean of
+that product, for which the mean of the patches' rows is enough. The results are the same up to rounding.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Values of a softmax map that are held at a time: on a CPU they stay in its caches, a GPU has few kernels to start.
+_MAP_VALUES = {'cpu': 2**20}
+_MAP_VALUES_ELSEWHERE = 2**22
+
 
 def attention_map(query: Tensor, key: Tensor) -> Tensor:
     """Softmax map (B, H, m, n) of queries (B, H, m, d) over keys (B, H, n, d); its rows sum to 1."""
-    return (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
+    return (query * query.shape[-1] ** -0.5 @ key.mT).softmax(dim=-1)
 
 
 def class_attention(queries: Sequence[Tensor], keys: Sequence[Tensor], weights: Tensor, num_cls: int) -> Tensor:
@@ -34,6 +39,37 @@ def class_attention(queries: Sequence[Tensor], keys: Sequence[Tensor], weights: 
         rows = attention_map(query[:, :, :num_cls].to(weight.dtype), key.to(weight.dtype))  # (B, H, T, n)
         fused = fused + torch.einsum('bh,bhtn->btn', weight, rows[..., num_cls:])
     return fused / weights[0].numel()
+
+
+def received_attention(queries: Sequence[Tensor], keys: Sequence[Tensor], weights: Tensor, num_cls: int) -> Tensor:
+    """What every patch receives of the fused patch-to-patch attention: the mean of its rows, ``1/N sum_m PA[m]``.
+
+    The spatial mean of ``PA . CAM`` is the CAM weighted by it. No gradient reaches queries and keys.
+
+    Args:
+        queries, keys, weights, num_cls: as in :func:`class_attention`.
+
+    Returns:
+        (B, N).
+    """
+    means = [_mean_row(query[:, :, num_cls:], key) for query, key in zip(queries, keys, strict=True)]
+    received = torch.stack(means, dim=1)[..., num_cls:].to(weights.dtype)  # (B, K, H, N)
+    return torch.einsum('bkh,bkhn->bn', weights, received) / weights[0].numel()
+
+
+@torch.no_grad()
+def _mean_row(query: Tensor, key: Tensor) -> Tensor:
+    """Mean over the rows of the float32 softmax map of queries (B, H, m, d) and keys (B, H, n, d): (B, H, n)."""
+    heads, rows, columns = query.shape[1], query.shape[2], key.shape[2]
+    limit = _MAP_VALUES.get(query.device.type, _MAP_VALUES_ELSEWHERE)
+    images = max(1, limit // (heads * rows * columns))
+    rows_at_once = max(1, limit // (heads * columns))
+    sums = []
+    for queries, keys in zip(query.split(images), key.split(images), strict=True):
+        keys = keys.float()
+        parts = (attention_map(part.float(), keys).sum(dim=2) for part in queries.split(rows_at_once, dim=2))
+        sums.append(sum(parts))
+    return torch.cat(sums) / rows
 
 
 def spread_by_patch_attention(

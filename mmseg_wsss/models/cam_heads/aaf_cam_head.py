@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..backbones import SelfAttention, Tokens
-from ..cam import class_attention, spread_by_patch_attention
+from ..cam import class_attention, received_attention, spread_by_patch_attention
 
 
 class _Seen(NamedTuple):
@@ -72,32 +72,48 @@ class AAFCAMHead(BaseModule):
         self.fine_scale = fine_scale
         self.loss_cls = MODELS.build(loss_cls or dict(type='MultiLabelSoftMarginLoss'))
 
-    def watch(self, attention: SelfAttention) -> _Seen:
+    def watch(self, attention: SelfAttention) -> _Seen | tuple[()]:
         """To be given to the backbone's ``tokens``."""
+        if not (self.cross_attention or self.patch_attention):
+            return ()  # no attention, so no head weights either
         return _Seen(self.head_weights.watch(attention), attention.query.detach(), attention.key.detach())
 
     def forward(self, tokens: Tokens) -> FusedCAMs:
         """Coarse and fine CAM of the tokens of a watched pass."""
         coarse = self.classifier(tokens.maps[-1])  # (B, C, h, w)
-        return FusedCAMs(coarse, self._refine(coarse.detach(), tokens))
+        with torch.autocast(coarse.device.type, enabled=False):
+            cam, fusion = self._crossed(coarse, tokens)
+            if self.patch_attention:
+                cam = spread_by_patch_attention(cam, *fusion, self.num_classes)
+        return FusedCAMs(coarse, cam.unflatten(-1, coarse.shape[-2:]))
 
     def loss(self, tokens: Tokens, label: Tensor) -> dict[str, Tensor]:
         """Losses of class tokens, coarse and fine CAM against multi-hot labels (B, C)."""
-        cams = self(tokens)
+        coarse = self.classifier(tokens.maps[-1])
         return dict(
             loss_token=self.loss_cls(tokens.cls_token.mean(dim=-1), label),
-            loss_coarse=self.loss_cls(cams.coarse.mean(dim=(-2, -1)), label),
-            loss_fine=self.loss_cls(self.fine_scale * cams.fine.mean(dim=(-2, -1)), label),
+            loss_coarse=self.loss_cls(coarse.mean(dim=(-2, -1)), label),
+            loss_fine=self.loss_cls(self.fine_scale * self._fine_mean(coarse, tokens), label),
         )
 
-    def _refine(self, coarse: Tensor, tokens: Tokens) -> Tensor:
-        """Fine CAM (B, C, h, w) in float32: sums over heads and blocks are taken in it, also under autocast."""
+    def _crossed(self, coarse: Tensor, tokens: Tokens) -> tuple[Tensor, tuple]:
+        """``relu(coarse) * CA``, (B, C, N), and queries, keys and head weights of all blocks where they are needed.
+
+        In float32: sums over heads and blocks are taken in it, also under autocast.
+        """
+        cam = coarse.detach().float().relu().flatten(2)
+        if not (self.cross_attention or self.patch_attention):
+            return cam, ()
         pooled, queries, keys = zip(*tokens.watched, strict=True)
+        fusion = queries, keys, self.head_weights(pooled)  # the weights are (B, K, H)
+        if self.cross_attention:
+            cam = cam * class_attention(*fusion, self.num_classes)
+        return cam, fusion
+
+    def _fine_mean(self, coarse: Tensor, tokens: Tokens) -> Tensor:
+        """Spatial mean of the fine CAM, (B, C), without the fine CAM."""
         with torch.autocast(coarse.device.type, enabled=False):
-            weights = self.head_weights(pooled)  # (B, K, H)
-            cam = coarse.float().relu().flatten(2)  # (B, C, N)
-            if self.cross_attention:
-                cam = cam * class_attention(queries, keys, weights, self.num_classes)
-            if self.patch_attention:
-                cam = spread_by_patch_attention(cam, queries, keys, weights, self.num_classes)
-        return cam.unflatten(-1, coarse.shape[-2:])
+            cam, fusion = self._crossed(coarse, tokens)
+            if not self.patch_attention:
+                return cam.mean(dim=-1)
+            return torch.einsum('bcn,bn->bc', cam, received_attention(*fusion, self.num_classes))

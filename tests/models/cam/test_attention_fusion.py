@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from mmseg_wsss.models.cam import attention_map, class_attention, spread_by_patch_attention
+from mmseg_wsss.models.cam import (
+    attention_fusion,
+    attention_map,
+    class_attention,
+    received_attention,
+    spread_by_patch_attention,
+)
 
 B, K, H, T, N, D = 2, 3, 2, 4, 6, 8
 
@@ -30,6 +36,19 @@ def test_attention_map_by_hand():
 
 def test_class_attention_is_the_class_rows_of_the_fused_map(heads):
     torch.testing.assert_close(class_attention(*heads, T), fused(*heads)[:, :T, T:])
+
+
+@pytest.mark.parametrize('held', [1, N + T, 3 * H * (N + T), H * N * (N + T), 2**20], ids='{} values at a time'.format)
+def test_received_attention_is_the_mean_patch_row_of_the_fused_map(heads, held, monkeypatch):
+    monkeypatch.setitem(attention_fusion._MAP_VALUES, 'cpu', held)
+    queries, keys, weights = heads
+    weights.requires_grad_()
+    ours = received_attention(queries, keys, weights, T)
+    naive = fused(queries, keys, weights)[:, T:, T:].mean(dim=1)
+    torch.testing.assert_close(ours, naive)
+    towards = torch.randn_like(naive)
+    (left,), (right,) = (torch.autograd.grad(mean, weights, towards) for mean in (ours, naive))
+    torch.testing.assert_close(left, right)
 
 
 @pytest.mark.parametrize('classes', [1, 8, 11])  # fewer than, as many as and more than the width of a head
