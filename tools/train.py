@@ -32,7 +32,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     """The config with the command line's values in it.
 
     Raises:
-        ValueError: ``--amp`` with an optimizer wrapper that it does not know how to replace.
+        ValueError: ``--amp`` with an optimizer wrapper that it does not know how to replace, or ToCo with gradient
+            accumulation over iterations.
     """
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
@@ -47,6 +48,13 @@ def build_cfg(args: argparse.Namespace) -> Config:
         if wrapper not in ('OptimWrapper', 'BF16OptimWrapper'):
             raise ValueError(f"--amp replaces optim_wrapper.type 'OptimWrapper', but {args.config} has {wrapper!r}")
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
+    accumulates = cfg.get('optim_wrapper', {}).get('accumulative_counts', 1) > 1
+    if accumulates and cfg.get('model', {}).get('type') == 'ToCo':
+        raise ValueError(
+            'optim_wrapper.accumulative_counts would move the EMA projector, count iterations and take the means of the '
+            'losses per part of the batch, which is another training. For a large batch in little memory set '
+            'model.backbone.pixels_per_pass, e.g. to 200704 for one image of 448 x 448 at a time (docs/scaling.md)'
+        )
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'latest' else args.resume

@@ -1,206 +1,22 @@
-"""ToCo with every loss and both stages of WeakTr at toy size on eight drawn images, as configs for the Runner."""
+"""The toy trainings as fixtures."""
 
-import json
-
-import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
-from PIL import Image
-
-CLASSES = ('red', 'green', 'blue')
-MODEL = {
-    'type': 'ToCo',
-    'data_preprocessor': {
-        'type': 'WSSSDataPreProcessor',
-        'mean': [120.0, 120.0, 120.0],
-        'std': [60.0, 60.0, 60.0],
-        'bgr_to_rgb': True,
-        'pad_val': 0,
-        'seg_pad_val': 255,
-        'size': (64, 64),
-    },
-    'backbone': {
-        'type': 'TokenViT',
-        'arch': {'embed_dims': 24, 'num_layers': 3, 'num_heads': 2, 'feedforward_channels': 48},
-        'img_size': 64,
-        'patch_size': 8,
-        'out_indices': (1, 2),
-    },
-    'cam_head': {'type': 'ClsCAMHead', 'num_classes': 3, 'in_channels': 24, 'in_index': 1},
-    'aux_cam_head': {'type': 'ClsCAMHead', 'num_classes': 3, 'in_channels': 24, 'in_index': 0},
-    'projector': {
-        'type': 'EMAProjector',
-        'in_channels': 24,
-        'hidden_channels': 32,
-        'bottleneck_channels': 16,
-        'out_channels': 24,
-    },
-    'loss_ptc': {'type': 'PatchTokenContrastLoss'},
-    'loss_ctc': {'type': 'ClassTokenContrastLoss'},
-    'refiner': {'type': 'PAR', 'num_iter': 2, 'dilations': (1, 2)},
-    # most of a random CAM is background then, so that some local crops are negative
-    'cam_thresholds': (0.8, 0.9),
-    'num_local_crops': 4,
-    'local_crop_size': 24,
-    'seg_start': 2,
-    'decode_head': {
-        'type': 'FCNHead',
-        'in_channels': 24,
-        'in_index': 1,
-        'channels': 16,
-        'num_convs': 1,
-        'concat_input': False,
-        'dropout_ratio': 0.1,
-        'norm_cfg': None,
-        'num_classes': 4,
-        'align_corners': False,
-        'loss_decode': {'type': 'BalancedCrossEntropyLoss', 'loss_weight': 0.1},
-    },
-    'test_cfg': {'mode': 'whole', 'cam': True},
-}
-STAGE1 = {
-    'type': 'WeakTr',
-    'data_preprocessor': MODEL['data_preprocessor'],
-    'backbone': MODEL['backbone']
-    | {'num_cls_tokens': 3, 'out_indices': (2,), 'final_norm': False, 'drop_path_rate': 0.2},
-    'cam_head': {
-        'type': 'AAFCAMHead',
-        'num_classes': 3,
-        'in_channels': 24,
-        'fine_scale': 1000.0,  # so that the head weights move in six iterations
-        'head_weights': {
-            'type': 'OutputPooledWeights',
-            'num_blocks': 3,
-            'num_heads': 2,
-            'head_dims': 12,
-            'reduction': 2,
-        },
-    },
-    'cam_scales': (1.0,),
-    'test_cfg': {'cam': True},
-}
-STAGE2 = {
-    'type': 'OnlineRetraining',
-    'data_preprocessor': MODEL['data_preprocessor'],
-    'backbone': MODEL['backbone'] | {'out_indices': (2,)},
-    'decode_head': MODEL['decode_head']
-    | {
-        'in_index': 0,
-        'loss_decode': {'type': 'GradientClippedCrossEntropy', 'start_value': 100.0, 'patch_size': 16},
-    },
-    'test_cfg': {'mode': 'whole'},
-}
-GEOMETRY = [
-    {'type': 'RandomFlip', 'prob': 0.5},
-    {'type': 'RandomResize', 'scale': (64, 64), 'ratio_range': (0.7, 1.5), 'keep_ratio': True},
-    {'type': 'RandomPadCrop', 'crop_size': (64, 64)},
-]
-PHOTOMETRY = [{'type': 'DINOPhotometry', 'blur_prob': 0.5}]
-
-
-def _draw_images(root) -> None:
-    """Eight noisy images with one or two coloured squares, their tags and masks."""
-    rng = np.random.default_rng(0)
-    for folder in ('images', 'masks'):
-        (root / folder).mkdir(parents=True)
-    tags = {}
-    for number in range(8):
-        image = rng.integers(80, 160, (64, 64, 3), dtype=np.uint8)
-        mask = np.zeros((64, 64), np.uint8)
-        for index, corner in zip(rng.permutation(3)[: 1 + number % 2], ((4, 4), (34, 30)), strict=False):
-            window = tuple(slice(start, start + int(rng.integers(16, 28))) for start in corner)
-            image[window] = np.where(np.arange(3) == index, 230, 30)
-            mask[window] = index + 1
-        name = f'{number}.png'
-        Image.fromarray(image).save(root / 'images' / name)
-        Image.fromarray(mask).save(root / 'masks' / name)
-        tags[name] = [CLASSES[index - 1] for index in np.unique(mask) if index]
-    (root / 'tags.json').write_text(json.dumps(tags))
-
-
-def _loader(root, pipeline: list[dict], *, batch_size: int, sampler: dict, test_mode: bool) -> dict:
-    return {
-        'batch_size': batch_size,
-        'num_workers': 0,
-        'sampler': sampler,
-        'dataset': {
-            'type': 'ImageTagDataset',
-            'data_root': str(root),
-            'classes': CLASSES,
-            'data_prefix': {'img_path': 'images', 'seg_map_path': 'masks'},
-            'image_labels': {'type': 'TagFile', 'path': 'tags.json'},
-            'pipeline': pipeline,
-            'test_mode': test_mode,
-        },
-    }
+from toy_runs import stage1_config, stage2_config, toco_config
 
 
 @pytest.fixture
 def toy_cfg(tmp_path):
-    """A fresh config for six iterations; validates and saves every second one, draws in data and model."""
-    torch.set_num_threads(1)
-    root = tmp_path / 'data'
-    _draw_images(root)
-    views = {'type': 'MultiView', 'geometry': GEOMETRY, 'img': PHOTOMETRY, 'local_view': PHOTOMETRY}
-    views['global_view'] = [*GEOMETRY, *PHOTOMETRY]
-    train_pipeline = [{'type': 'LoadImage'}, views, {'type': 'PackWSSSInputs'}]
-    test_pipeline = [{'type': 'LoadImage'}, {'type': 'LoadMask'}, {'type': 'PackWSSSInputs'}]
-    infinite, once = {'type': 'InfiniteSampler', 'shuffle': True}, {'type': 'DefaultSampler', 'shuffle': False}
-    cfg = Config(
-        {
-            'default_scope': 'mmseg',
-            'custom_imports': {'imports': ['mmseg_wsss', 'loss_recorder'], 'allow_failed_imports': False},
-            'model': MODEL,
-            'train_dataloader': _loader(root, train_pipeline, batch_size=2, sampler=infinite, test_mode=False),
-            'val_dataloader': _loader(root, test_pipeline, batch_size=1, sampler=once, test_mode=True),
-            'val_evaluator': {'type': 'CAMIoUMetric', 'threshold': 0.5},
-            'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 6, 'val_interval': 2},
-            'val_cfg': {'type': 'ValLoop'},
-            'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 1e-3}},
-            'param_scheduler': [{'type': 'PolyLR', 'power': 0.9, 'by_epoch': False, 'begin': 0, 'end': 6}],
-            'default_hooks': {'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 3}},
-            'custom_hooks': [
-                {'type': 'IterationSeedHook'},
-                {'type': 'RecordLosses', 'folder': str(tmp_path / 'losses')},
-            ],
-            'find_unused_parameters': True,
-            'log_processor': {'by_epoch': False},
-            'log_level': 'ERROR',
-            'randomness': {'seed': 3},
-            'work_dir': str(tmp_path / 'work'),
-        }
-    )
-    cfg.val_dataloader.dataset.indices = 2
-    return cfg
+    """ToCo with every loss, six iterations."""
+    return toco_config(tmp_path)
 
 
 @pytest.fixture
-def stage1_cfg(toy_cfg):
-    """The same for WeakTr's first stage: one view, drop path."""
-    toy_cfg.model = STAGE1
-    loading, packing = {'type': 'LoadImage'}, {'type': 'PackWSSSInputs'}
-    toy_cfg.train_dataloader.dataset.pipeline = [loading, *GEOMETRY, *PHOTOMETRY, packing]
-    return toy_cfg
+def stage1_cfg(tmp_path):
+    """WeakTr's first stage."""
+    return stage1_config(tmp_path)
 
 
 @pytest.fixture
-def stage2_cfg(toy_cfg):
-    """The same for WeakTr's second stage, the true masks in the place of pseudo-masks."""
-    toy_cfg.model = STAGE2
-    train = toy_cfg.train_dataloader.dataset
-    toy_cfg.train_dataloader.dataset = {
-        'type': 'PseudoMaskDataset',
-        'data_root': train.data_root,
-        'classes': CLASSES,
-        'data_prefix': {'img_path': 'images'},
-        'mask_dir': f'{train.data_root}/masks',
-        'pipeline': [
-            {'type': 'LoadImage'},
-            {'type': 'LoadMask'},
-            *GEOMETRY,
-            *PHOTOMETRY,
-            {'type': 'PackWSSSInputs'},
-        ],
-    }
-    return toy_cfg
+def stage2_cfg(tmp_path):
+    """WeakTr's second stage."""
+    return stage2_config(tmp_path)

@@ -61,6 +61,16 @@ def test_amp_replaces_the_plain_wrapper_only(build):
         build('optim_wrapper = dict(type="AmpOptimWrapper")', '--amp')
 
 
+def test_accumulation_over_iterations_is_refused_where_it_would_be_another_training(build):
+    optim_wrapper = 'optim_wrapper = dict(accumulative_counts=4)\n'
+    with pytest.raises(
+        ValueError, match=r'accumulative_counts would move the EMA .* set model\.backbone\.pixels_per_pass'
+    ):
+        build(f'{optim_wrapper}model = dict(type="ToCo")')
+    assert build(f'{optim_wrapper}model = dict(type="WeakTr")').optim_wrapper.accumulative_counts == 4
+    assert build('optim_wrapper = dict(accumulative_counts=1)\nmodel = dict(type="ToCo")').model.type == 'ToCo'
+
+
 def test_training_leaves_no_process_group_behind(tmp_path, monkeypatch):
     class Trained:
         def train(self):
