@@ -51,8 +51,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     accumulates = cfg.get('optim_wrapper', {}).get('accumulative_counts', 1) > 1
     if accumulates and cfg.get('model', {}).get('type') == 'ToCo':
         raise ValueError(
-            'optim_wrapper.accumulative_counts would move the EMA projector, count iterations and take the means of the '
-            'losses per part of the batch, which is another training. For a large batch in little memory set '
+            'optim_wrapper.accumulative_counts would move the EMA projector, count iterations and take the means of '
+            'losses per part of the batch: another training. For a large batch in little memory set '
             'model.backbone.pixels_per_pass, e.g. to 200704 for one image of 448 x 448 at a time (docs/scaling.md)'
         )
     if args.resume:
