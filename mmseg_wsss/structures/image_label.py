@@ -58,3 +58,11 @@ def image_scores(samples: Sequence[SegDataSample]) -> torch.Tensor:
                 'LoadImageLabels to the pipeline of the data set'
             )
     return torch.stack([sample.gt_score for sample in samples])
+
+
+def most_classes(samples: Sequence[SegDataSample]) -> int:
+    """The largest number of classes that one image of a batch shows, at least 1.
+
+    Known from shapes alone, so that the device is not waited for.
+    """
+    return max(1, *(len(sample.gt_label if 'gt_label' in sample else sample.gt_score) for sample in samples))

@@ -90,14 +90,13 @@ def refined_label(
     Returns:
         long (B, H, W) with 0, 1..C and 255.
     """
-    batch, _, height, width = cam.shape
+    height, width = cam.shape[-2:]
     half = (height // 2, width // 2)
     small_cam = F.interpolate(cam, size=half, mode='bilinear', align_corners=False)
     small_images = F.interpolate(images, size=half, mode='bilinear', align_corners=False)
     absent = F.pad(scores == 0, (1, 0))[:, :, None, None]  # background is always present
-    background = small_cam.new_tensor((high, low)).repeat_interleave(batch)[:, None, None, None].expand(-1, 1, *half)
     # both heights in one batch: (2B, C + 1, h, w)
-    stacked = torch.cat((background, small_cam.repeat(2, 1, 1, 1)), dim=1)
+    stacked = torch.cat([F.pad(small_cam, (0, 0, 0, 0, 1, 0), value=background) for background in (high, low)])
     probability = stacked.masked_fill(absent.repeat(2, 1, 1, 1), float('-inf')).softmax(dim=1)
     refined = refiner(small_images, probability)
     full = F.interpolate(refined, size=(height, width), mode='bilinear', align_corners=False)

@@ -12,9 +12,10 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ...structures import image_scores
+from ...structures import image_scores, most_classes
 from ..backbones import Tokens
 from ..cam import (
+    PresentClasses,
     cam_to_label,
     cam_to_roi,
     cut_crops,
@@ -140,14 +141,15 @@ class ToCo(EncoderDecoder):
 
         seg_counts = self.refiner is not None and self.iteration >= self.seg_start
         if seg_counts or self.loss_ptc or self.loss_ctc:
-            cam, cam_aux = self._training_cams(images, tokens, label)
+            present = PresentClasses.of(label, min(most_classes(data_samples), label.shape[1]))
+            cam, cam_aux = self._training_cams(images, tokens, present)
             valid = self._valid_mask(images, data_samples)
         if self.loss_ptc:
             losses['loss_ptc'] = self._patch_contrast(tokens, cam_aux, valid)
         if self.loss_ctc:
             losses['loss_ctc'] = self._class_contrast(views, tokens, cam_aux)
         if seg_counts:
-            pseudo = self._with_pseudo_label(data_samples, images, cam, label, valid)
+            pseudo = self._with_pseudo_label(data_samples, images, cam, present, valid)
             feats = self.neck(tokens.maps) if self.with_neck else tokens.maps
             losses.update(self._decode_head_forward_train(feats, pseudo, images, valid))
             if self.with_auxiliary_head:
@@ -160,16 +162,20 @@ class ToCo(EncoderDecoder):
         heads = [self.cam_head] if self.aux_cam_head is None else [self.cam_head, self.aux_cam_head]
         return tuple(head.cam(maps) for head in heads)
 
-    def _training_cams(self, images: Tensor, tokens: Tokens, label: Tensor) -> tuple[Tensor, Tensor | None]:
-        """CAMs (B, C, H, W) of the classes present; the pass at scale 1 is the main forward's."""
+    def _training_cams(self, images: Tensor, tokens: Tokens, present: PresentClasses) -> tuple[Tensor, Tensor | None]:
+        """CAMs (B, K, H, W) of the classes present; the pass at scale 1 is the main forward's."""
+
+        def raw_cams(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            return tuple(present.select(cam) for cam in self._raw_cams(maps))
+
         cams = multi_scale_cam(
-            lambda x: self._raw_cams(self.backbone(x)),
+            lambda x: raw_cams(self.backbone(x)),
             images,
             scales=self.cam_scales,
-            at_scale_one=self._raw_cams(tokens.maps),
+            at_scale_one=raw_cams(tokens.maps),
         )
-        present = [cam * label[:, :, None, None] for cam in cams]
-        return present[0], present[1] if len(present) > 1 else None
+        gated = [cam * present.score[:, :, None, None] for cam in cams]
+        return gated[0], gated[1] if len(gated) > 1 else None
 
     def _valid_mask(self, images: Tensor, data_samples: Sequence[SegDataSample]) -> Tensor:
         size = images.shape[-2:]
@@ -206,14 +212,14 @@ class ToCo(EncoderDecoder):
         return self.loss_ctc(student, teacher, torch.cat((always, shows_object), dim=1))
 
     def _with_pseudo_label(
-        self, data_samples: Sequence[SegDataSample], images: Tensor, cam: Tensor, label: Tensor, valid: Tensor
+        self, data_samples: Sequence[SegDataSample], images: Tensor, cam: Tensor, present: PresentClasses, valid: Tensor
     ) -> list[SegDataSample]:
         """Copies of the samples that carry the refined pseudo-label as ``gt_sem_seg``."""
         unit = self.data_preprocessor.to_unit(images)
-        pseudo = refined_label(cam, unit, label, self.refiner, low=self.low, high=self.high, valid=valid)
+        places = refined_label(cam, unit, present.score, self.refiner, low=self.low, high=self.high, valid=valid)
         return [
             SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=one[None]))
-            for sample, one in zip(data_samples, pseudo, strict=True)
+            for sample, one in zip(data_samples, present.to_class(places), strict=True)
         ]
 
     def _decode_head_forward_train(
@@ -228,12 +234,21 @@ class ToCo(EncoderDecoder):
         return dict(add_prefix(self.decode_head.loss_by_feat(logits, pseudo), 'decode'), loss_reg=energy)
 
     @torch.no_grad()
-    def cams(self, images: Tensor) -> tuple[Tensor, ...]:
+    def cams(self, images: Tensor, *, maps: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
         """Multi-scale CAMs (B, C, H, W) in [0, 1) of normalised images: the final and, if there is one, the auxiliary.
 
         Not multiplied by image-level labels.
+
+        Args:
+            images: (B, 3, H, W).
+            maps: what the backbone gave for ``images`` already; that pass is then not repeated.
         """
-        return multi_scale_cam(lambda x: self._raw_cams(self.backbone(x)), images, scales=self.cam_scales)
+        return multi_scale_cam(
+            lambda x: self._raw_cams(self.backbone(x)),
+            images,
+            scales=self.cam_scales,
+            at_scale_one=None if maps is None else self._raw_cams(maps),
+        )
 
     def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
         """mmseg's prediction; with ``test_cfg.cam`` also the CAMs at the original image size.
@@ -242,10 +257,17 @@ class ToCo(EncoderDecoder):
             samples with ``pred_sem_seg``, ``seg_logits`` and, when asked for, ``cam`` and ``cam_aux``: PixelData
             whose ``data`` is (C, H, W) in [0, 1), multiplied by the image-level labels where the sample has them.
         """
-        samples = super().predict(inputs, data_samples)
         if not self.test_cfg.get('cam', False):
-            return samples
-        for name, cams in zip(('cam', 'cam_aux'), self.cams(inputs), strict=False):
+            return super().predict(inputs, data_samples)
+        passes = []
+        listener = self.backbone.register_forward_hook(lambda _, args, maps: passes.append((args[0], maps)))
+        try:
+            samples = super().predict(inputs, data_samples)
+        finally:
+            listener.remove()
+        # sliding windows show parts of the images only, nothing of which can be used again
+        whole = next((maps for images, maps in passes if images is inputs), None)
+        for name, cams in zip(('cam', 'cam_aux'), self.cams(inputs, maps=whole), strict=False):
             for sample, cam in zip(samples, cams_of_samples(self, cams, data_samples), strict=True):
                 sample.set_data({name: PixelData(data=cam)})
         return samples

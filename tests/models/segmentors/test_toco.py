@@ -7,7 +7,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_toco import CHANNELS, CLASSES, SIZE, build_toco, fcn_head, make_batch, total
 
-from mmseg_wsss.models.cam import cam_to_label, pair_relation
+from mmseg_wsss.models.cam import PresentClasses, cam_to_label, pair_relation
 from mmseg_wsss.models.losses import DenseEnergyLoss, patch_token_contrast
 
 LABELS = [[0, 2], [1]]
@@ -146,7 +146,7 @@ def test_segmentation_loss_starts_at_its_iteration_and_the_counter_is_saved():
 
 def force_cams(model, value):
     """Make every CAM the same constant after normalisation."""
-    model._training_cams = lambda images, tokens, label: 2 * (torch.full((len(images), CLASSES, SIZE, SIZE), value),)
+    model._training_cams = lambda images, tokens, present: 2 * (torch.full((*present.score.shape, SIZE, SIZE), value),)
 
 
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16, torch.float16])
@@ -193,7 +193,8 @@ def test_padding_gets_no_pseudo_label():
     samples[0].set_metainfo(dict(valid_box=(8, SIZE, 0, 24)))
     mask = model._valid_mask(views['img'], samples)
     cam = torch.rand(1, CLASSES, SIZE, SIZE)
-    pseudo = model._with_pseudo_label(samples, views['img'], cam, torch.tensor([[1.0, 1, 0]]), mask)
+    present = PresentClasses.of(torch.tensor([[1.0, 1, 0]]), 3)
+    pseudo = model._with_pseudo_label(samples, views['img'], cam, present, mask)
     data = pseudo[0].gt_sem_seg.data[0]
     assert (data[:8] == 255).all()
     assert (data[:, 24:] == 255).all()
@@ -281,7 +282,7 @@ def test_cams_leave_out_padding_and_turn_back_the_flip():
     model = build_toco().eval()
     views, samples = make_batch([[0, 1, 2]])
     raw = torch.rand(1, CLASSES, SIZE, SIZE)
-    model.cams = lambda images: (raw,)
+    model.cams = lambda images, maps: (raw,)
     samples[0].set_metainfo(
         dict(img_padding_size=(0, 8, 0, 4), ori_shape=(28, 24), flip=True, flip_direction='horizontal')
     )
@@ -315,6 +316,8 @@ def test_number_of_encoder_passes_in_a_step():
     half = SIZE // 2
     main, flip, small, second, local = (2, SIZE), (2, SIZE), (4, half), (2, SIZE), (2 * 4, 16)
     assert [(s[0], s[-1]) for s in seen] == [main, flip, small, second, local]
+    patches = sum(s[0] * (s[-1] // 8) ** 2 for s in seen)
+    assert patches == 2 * 16 + 2 * 16 + 4 * 4 + 2 * 16 + 8 * 4
 
 
 def test_a_label_is_needed():
