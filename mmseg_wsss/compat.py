@@ -27,9 +27,14 @@ _NEEDED = {
 # The fork of mmsegmentation accepts the newer mmcv of its own family.
 _FORK_NEEDED = {'mmcv': '>=2.0.0'}
 
-_OP_HINT = (
-    'mmcv op {name!r} needs the compiled mmcv, but mmcv-lite is installed. Install mmcv>=2.0.0rc4,<2.2.0 instead '
-    '(https://mmcv.readthedocs.io/en/latest/get_started/installation.html) or choose a part that needs no compiled op.'
+_OP_HINT = 'mmcv op {name!r} needs the compiled mmcv, but {remedy} or choose a part that needs no compiled op.'
+_OP_REMEDY = (
+    'mmcv-lite is installed. Install mmcv>=2.0.0rc4,<2.2.0 instead '
+    '(https://mmcv.readthedocs.io/en/latest/get_started/installation.html)'
+)
+_FORK_OP_REMEDY = (
+    'this onedl-mmcv was built without its ops. Install one with them '
+    '(https://onedl-mmcv.readthedocs.io/en/latest/get_started/installation.html)'
 )
 
 
@@ -42,6 +47,11 @@ def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def uses_forks() -> bool:
+    """Whether the maintained forks ``onedl-*`` are installed in the place of OpenMMLab's libraries."""
+    return 'onedl-mmsegmentation' in _installed(_NEEDED['mmseg'][0])
 
 
 def _version_problems(module: str, *, fork: bool) -> list[str]:
@@ -74,7 +84,7 @@ def check_versions() -> None:
     Raises:
         ImportError: a library is missing or of a wrong version; all are named, with the commands that mend it.
     """
-    fork = 'onedl-mmsegmentation' in _installed(_NEEDED['mmseg'][0])
+    fork = uses_forks()
     problems = [problem for module in _NEEDED for problem in _version_problems(module, fork=fork)]
     if problems:
         raise ImportError('mmseg_wsss cannot be used with this installation:\n  ' + '\n  '.join(problems))
@@ -88,13 +98,14 @@ class _MissingOps(types.ModuleType):
             raise AttributeError(name)
 
         def op(*args, **kwargs):
-            raise RuntimeError(_OP_HINT.format(name=name))
+            remedy = _FORK_OP_REMEDY if uses_forks() else _OP_REMEDY
+            raise RuntimeError(_OP_HINT.format(name=name, remedy=remedy))
 
         return op
 
 
 def patch_mmcv_ops() -> None:
-    """Let ``mmseg.models`` be imported with mmcv-lite, which has no compiled ``mmcv._ext``."""
+    """Let ``mmseg.models`` be imported with an mmcv that has no compiled ``mmcv._ext``."""
     if 'mmcv._ext' in sys.modules or importlib.util.find_spec('mmcv._ext') is not None:
         return
     module = _MissingOps('mmcv._ext')
@@ -159,8 +170,25 @@ def register_config_package() -> None:
     from mmengine.config.utils import MODULE2PACKAGE
 
     MODULE2PACKAGE.setdefault('mmseg_wsss', 'mmseg_wsss')
-    if 'onedl-mmsegmentation' in _installed(_NEEDED['mmseg'][0]):
+    if uses_forks():
         MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def read_trained_batches_again() -> None:
+    """Let a resumed iteration-based training read the batches already trained once more, as upstream mmengine does.
+
+    Its fork moves the sampler on without reading: the same images then come with other crops and colours, because the
+    draws of a batch, here or in a worker process, go on from those of the batches before it. Reading them again costs
+    the time to load them, and makes a resumed training equal to an uninterrupted one (see ``IterationSeedHook``).
+    """
+    from mmengine.runner.loops import _InfiniteDataloaderIterator as BatchIterator
+
+    def read(batches: BatchIterator, count: int) -> None:
+        for _ in range(count):
+            next(batches)
+
+    if hasattr(BatchIterator, 'skip_iter'):
+        BatchIterator.skip_iter = read
 
 
 def apply() -> None:
@@ -170,6 +198,7 @@ def apply() -> None:
     patch_torchvision_ops()
     allow_mmengine_checkpoints()
     register_config_package()
+    read_trained_batches_again()
 
 
 apply()

@@ -94,7 +94,7 @@ def _exp_weighted_sum(query: Tensor, key: Tensor, values: Tensor) -> Tensor:
     width += -width % 8  # the fused kernels want one width for all three, float16 a multiple of 8
     query, key, padded = (F.pad(x, (0, width - x.shape[-1]))[:, None] for x in (query, key, values))
     key, padded = F.pad(key, (0, 0, 0, 1)), F.pad(padded, (0, 0, 0, 1))  # the key of zeros has score 0: weight 1
-    padded[..., -1, -1] = WITNESS
+    padded[..., -1, -1].fill_(WITNESS)
     with sdpa_kernel(FUSED):
         means = F.scaled_dot_product_attention(query, key, padded, scale=1.0)[:, 0]
     means = means.to(torch.promote_types(means.dtype, torch.float32))

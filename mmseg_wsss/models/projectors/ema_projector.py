@@ -38,6 +38,18 @@ class ProjectionHead(BaseModule):
         return F.linear(direction, F.normalize(self.last_layer.weight, dim=1))
 
 
+class _SteadyAverage(ExponentialMovingAverage):
+    """mmengine's average without its look at a counter on the device, for which every step would wait."""
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Copy the parameters of ``model`` the first time, then move towards them."""
+        share = torch.where(self.steps == 0, 1.0, self.momentum)  # stays on the device
+        for average, source in zip(self.module.parameters(), model.parameters(), strict=True):
+            average.lerp_(source, share.to(average))
+        self.steps += 1
+
+
 @MODELS.register_module()
 class EMAProjector(BaseModule):
     """The trained projection head P^l and its EMA twin P^g (ToCo section 4.3).
@@ -70,7 +82,7 @@ class EMAProjector(BaseModule):
         )
         # mmengine's momentum is 1 - rho and must stay below 1 (rho = 0 is a copy to float precision); its first update
         # copies, so the twin begins as the initialised student.
-        self.teacher = ExponentialMovingAverage(self.student, momentum=min(1 - momentum, 1 - 1e-7))
+        self.teacher = _SteadyAverage(self.student, momentum=min(1 - momentum, 1 - 1e-7))
 
     def update(self) -> None:
         """Move the twin once towards the trained head; call it once per training step."""
