@@ -34,6 +34,11 @@ DTYPES = {'OptimWrapper': 'float32', 'BF16OptimWrapper': 'bfloat16 autocast', 'A
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return add_arguments(parser, argv)
+
+
+def add_arguments(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """The arguments of every benchmark of a training step, read."""
     parser.add_argument('--config', type=Path, default=DEFAULT, help='default: ViT-B/16 on PASCAL VOC, crops of 448')
     parser.add_argument('--batch-size', type=int, help="default: the config's")
     parser.add_argument('--iters', type=int, default=5, help='measured iterations (default: 5)')
