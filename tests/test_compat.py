@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
+from mmseg.models.decode_heads import decode_head
 
 from mmseg_wsss import compat
 
@@ -70,3 +71,17 @@ def test_upstream_which_reads_them_is_left_alone(monkeypatch):
     monkeypatch.setattr('mmengine.runner.loops._InfiniteDataloaderIterator', _Batches)
     compat.read_trained_batches_again()
     assert not hasattr(_Batches, 'skip_iter')
+
+
+@pytest.mark.parametrize('ignored', [0.0, 0.4, 1.0])
+def test_accuracy_of_decode_heads_is_that_of_mmseg(ignored):
+    accuracy = decode_head.accuracy
+    logits, label = torch.randn(2, 3, 5, 6), torch.randint(3, (2, 5, 6))
+    label[torch.rand(label.shape) < ignored] = 255
+    expected = accuracy.__wrapped__(logits, label, ignore_index=255)
+    torch.testing.assert_close(accuracy(logits, label, ignore_index=255), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_accuracy_asked_for_otherwise_is_left_to_mmseg():
+    logits, label = torch.tensor([[3.0, 2.0, 1.0]] * 4), torch.tensor([0, 1, 1, 2])
+    assert [round(value.item()) for value in decode_head.accuracy(logits, label, topk=(1, 2))] == [25, 75]
