@@ -1,7 +1,8 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv, installs the pinned requirements and this
 # package into it, then does its job; the next call finds .venv ready. `make clean-venv` starts over.
+# `make test-onedl` runs the tests with the maintained forks of OpenMMLab's libraries, in .venv-onedl.
 #
-#   PYTHON=python3.12      the interpreter that .venv is made with (3.10, 3.11 or 3.12)
+#   PYTHON=python3.12      the interpreter for .venv and .venv-onedl (3.10, 3.11 or 3.12)
 #   TORCH_INDEX=URL        where torch comes from, e.g. https://download.pytorch.org/whl/cpu for the small build without CUDA
 #   METHOD=weaktr          the demo of WeakTr's two stages (default: METHOD=toco)
 #   DATA=, WEIGHTS=, ITERS=   passed on to the demo, for either method (see demo/run.py)
@@ -9,15 +10,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint venv clean-venv
+.PHONY: help demo test test-onedl lint venv clean-venv
 
 # One busy core makes an OpenMP run that spins several times slower.
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-VENV := .venv
-RUN := $(VENV)/bin/python
-PIP := $(RUN) -m pip install --quiet
+RUN := .venv/bin/python
+RUN_ONEDL := .venv-onedl/bin/python
 FITS := import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 # The first interpreter that fits; 3.11 is the one everything was run with.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10; do \
@@ -25,16 +25,21 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10; do \
 
 # The stamp names what was installed and where, and is written last: other requirements, a moved folder or an interrupted
 # installation leave no stamp that counts.
-STAMP := $(VENV)/.ready-$(shell (pwd; cat requirements/*.txt) | cksum | cut -d' ' -f1)
+stamp = $(1)/.ready-$(shell (pwd; cat requirements/{torch,lock,$(2),crf}.txt) | cksum | cut -d' ' -f1)
+STAMP := $(call stamp,.venv,openmmlab)
+STAMP_ONEDL := $(call stamp,.venv-onedl,onedl)
 
 help:
-	@sed -n '1,7p' Makefile
+	@sed -n '1,8p' Makefile
 
 demo: $(STAMP)
 	$(RUN) demo/run.py $(if $(METHOD),--method $(METHOD)) $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ITERS),--iters "$(ITERS)")
 
 test: lint
 	$(RUN) -m pytest
+
+test-onedl: $(STAMP_ONEDL)
+	$(RUN_ONEDL) -m pytest
 
 lint: $(STAMP)
 	$(RUN) -m ruff check
@@ -43,19 +48,22 @@ lint: $(STAMP)
 venv: $(STAMP)
 
 clean-venv:
-	rm -rf $(VENV)
+	rm -rf .venv .venv-onedl
 
-$(STAMP):
+$(STAMP): FAMILY := openmmlab
+$(STAMP_ONEDL): FAMILY := onedl
+$(STAMP) $(STAMP_ONEDL): PIP = $(@D)/bin/python -m pip install --quiet
+$(STAMP) $(STAMP_ONEDL):
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)'; then \
 		echo "error: Python 3.10, 3.11 or 3.12 with venv is needed$(if $(PYTHON), and $(PYTHON) is none)." >&2; \
 		echo "Install one (Debian/Ubuntu: apt install python3.11 python3.11-venv) and name it: make PYTHON=python3.11" >&2; \
 		exit 1; fi
-	@echo "Making $(VENV) with $(PYTHON): a few minutes, once."
-	rm -rf $(VENV)
-	"$(PYTHON)" -m venv $(VENV)
+	@echo "Making $(@D) with $(PYTHON): a few minutes, once."
+	rm -rf $(@D)
+	"$(PYTHON)" -m venv $(@D)
 	$(PIP) -c requirements/lock.txt setuptools wheel
 	$(PIP) -c requirements/lock.txt -r requirements/torch.txt $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)")
-	$(PIP) --no-deps -r requirements/lock.txt
+	$(PIP) --no-deps -r requirements/lock.txt -r requirements/$(FAMILY).txt
 	$(PIP) --no-deps -r requirements/crf.txt || echo "NOTE: no dense CRF: pydensecrf2 did not build (it needs a C++ compiler and Python.h)."
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@

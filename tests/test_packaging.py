@@ -31,6 +31,7 @@ FORK = {
     'onedl_mmsegmentation': '1.4.2',
     'onedl_mmpretrain': '1.3.6',
 }
+FAMILIES = {'openmmlab': UPSTREAM, 'onedl': FORK}
 
 
 def _files(folder: str, *suffixes: str) -> set[str]:
@@ -86,9 +87,10 @@ def test_wheel_accepts_upstream_openmmlab_and_leaves_mmcv_alone(wheel):
     assert f'Version: {mmseg_wsss.__version__}' in lines
 
 
-def _lock(python: str) -> dict[str, str]:
-    """Pinned versions under one Python."""
-    lines = [line for path in ('lock.txt', 'torch.txt', 'crf.txt') for line in _lines(ROOT / 'requirements' / path)]
+def _lock(python: str, family: str) -> dict[str, str]:
+    """Pinned versions under one Python, with one family of libraries."""
+    names = ('lock', 'torch', 'crf', family)
+    lines = [line for name in names for line in _lines(ROOT / 'requirements' / f'{name}.txt')]
     pins = [Requirement(line) for line in lines]
     environment = {'python_version': python}
     pins = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)]
@@ -101,7 +103,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def test_pinned_packages_satisfy_each_other():
-    pins = _lock(f'{sys.version_info[0]}.{sys.version_info[1]}')
+    family = 'onedl' if compat.uses_forks() else 'openmmlab'
+    pins = _lock(f'{sys.version_info[0]}.{sys.version_info[1]}', family)
     problems = []
     for name in set(pins) - {'pydensecrf2'}:  # which needs nothing, and a C++ compiler to be there
         for text in metadata.requires(name) or []:
@@ -114,14 +117,22 @@ def test_pinned_packages_satisfy_each_other():
             if pin is None or not needed.specifier.contains(pin):
                 problems.append(f'{name} needs {needed}, pinned is {pin}')
     # opencv-python-headless takes its place
-    wanted = {'mmcv-lite needs opencv-python>=3, pinned is None', 'mmengine needs opencv-python>=3, pinned is None'}
-    assert set(problems) == wanted
+    wanted = {
+        'openmmlab': ('mmcv-lite needs opencv-python>=3', 'mmengine needs opencv-python>=3'),
+        'onedl': ('onedl-mmcv needs opencv-python', 'onedl-mmsegmentation needs opencv-python'),
+    }
+    assert set(problems) == {f'{needs}, pinned is None' for needs in wanted[family]}
 
 
+@pytest.mark.parametrize('family', FAMILIES)
 @pytest.mark.parametrize('python', ['3.10', '3.11', '3.12'])
-def test_every_python_gets_the_same_libraries_below_us(python):
-    pins = _lock(python)
-    assert {name: pins[name.replace('_', '-')] for name in UPSTREAM} == UPSTREAM
+def test_every_python_gets_the_same_libraries_below_us(python, family):
+    pins = _lock(python, family)
+    versions = FAMILIES[family]
+    assert {name: pins[name.replace('_', '-')] for name in versions} == versions
+    (other,) = FAMILIES.keys() - {family}
+    absent = {name.replace('_', '-') for name in FAMILIES[other]} - {'torch'}
+    assert not absent & pins.keys(), 'never both families'
     assert pins['torchvision'] == '0.28.0'
     assert {'setuptools', 'ftfy', 'regex', 'pytest', 'ruff', 'pydensecrf2', 'opencv-python-headless'} <= set(pins)
     assert 'opencv-python' not in pins

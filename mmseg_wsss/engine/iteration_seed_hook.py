@@ -28,7 +28,7 @@ class IterationSeedHook(Hook):
     - model: seeded anew before each iteration;
     - data (read with ``num_workers=0``): seeded at the start of each epoch, put aside during the step and during
       validation. mmengine's ``IterBasedTrainLoop`` reads the batches that were already trained once more when it
-      resumes, which brings this stream, and the workers' own ones, to where they were.
+      resumes (``compat`` sees to it), which brings this stream, and the workers' own ones, to where they were.
 
     A step thus has the same loss after ``--resume`` as without interruption.
     """
