@@ -36,14 +36,14 @@ def use_onednn(module: nn.Module) -> None:
 def _serves(x: Tensor) -> bool:
     """Whether oneDNN's product is to be had and PyTorch would take MKL's."""
     return (
-        x.device.type == 'cpu'
+        not torch.compiler.is_compiling()  # first: the compiler understands this one and stops reading
+        and x.device.type == 'cpu'
         and x.dtype == torch.float32
         and x.dim() > 1
         and x.numel() > 0
         and torch._C._get_mkldnn_enabled()  # torch.backends.mkldnn.flags(enabled=False) switches it off
         and not torch.is_autocast_enabled('cpu')
         and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.utils import resize_pos_embed
@@ -69,6 +70,9 @@ class TokenViT(VisionTransformer):
             keeps their results only and computes each once more, so memory is about that of one chunk whatever the
             batch, for one more forward pass. The caller sees the tokens of the whole batch: losses and gradients are
             those without chunks. None: the whole batch at once.
+        compile_blocks: let ``torch.compile`` fuse what a block does, once for all blocks and sizes; the first
+            iterations then take minutes. Names in a checkpoint stay the same. Whoever watches the attention, as
+            WeakTr's first stage does, goes another way and gains nothing.
         init_cfg: ``dict(type='Pretrained', checkpoint=path_or_url)`` loads timm, DeiT, AugReg, DINOv2 or mmpretrain
             weights and refuses a file that does not fit with the list of keys.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
@@ -85,6 +89,7 @@ class TokenViT(VisionTransformer):
         freeze_pos_embed: bool = False,
         interpolate_mode: str = 'bicubic',
         pixels_per_pass: int | None = None,
+        compile_blocks: bool = False,
         init_cfg: dict | None = None,
         **kwargs,
     ) -> None:
@@ -107,6 +112,7 @@ class TokenViT(VisionTransformer):
         self.patch_size = patch_size
         self.pixels_per_pass = pixels_per_pass
         use_onednn(self)
+        self._block = _compiled_block(self) if compile_blocks else _block
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
         """Before loading: take timm names, copy the class token, resize the position embedding (mmpretrain's hook)."""
@@ -187,7 +193,7 @@ class TokenViT(VisionTransformer):
         maps, watched = [], []
         for index, layer in enumerate(self.layers):
             if watch is None:
-                x = layer(x)
+                x = self._block(layer, x)
             else:
                 x, attention = _watched_block(layer, x)
                 watched.append(watch(attention))
@@ -200,6 +206,18 @@ class TokenViT(VisionTransformer):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the blocks in ``out_indices``, each (B, D, h, w)."""
         return self.tokens(images).maps
+
+
+def _block(layer: TransformerEncoderLayer, x: Tensor) -> Tensor:
+    return layer(x)
+
+
+def _compiled_block(vit: VisionTransformer) -> Callable[[TransformerEncoderLayer, Tensor], Tensor]:
+    """:func:`_block` for all blocks of ``vit``: one function, so that it is compiled once."""
+    for module in vit.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = float(module.drop_prob)  # mmpretrain's are numpy's, at which the compiler stops
+    return torch.compile(_block, dynamic=True)  # scales and crops have sizes of their own
 
 
 def _watched_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, SelfAttention]:
