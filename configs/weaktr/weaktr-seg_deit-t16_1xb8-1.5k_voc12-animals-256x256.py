@@ -56,7 +56,7 @@ test_dataloader = val_dataloader
 max_iters = 1500
 optim_wrapper = dict(
     type='BF16OptimWrapper',
-    optimizer=dict(_delete_=True, type='AdamW', lr=6e-4, betas=(0.9, 0.999), weight_decay=0.01),
+    optimizer=dict(_delete_=True, type='AdamW', lr=6e-4, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=100),

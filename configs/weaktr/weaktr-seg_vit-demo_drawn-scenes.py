@@ -68,7 +68,7 @@ tta_pipeline[1].transforms[0] = [dict(type='Resize', scale_factor=scale, keep_ra
 max_iters = 450
 optim_wrapper = dict(
     type='BF16OptimWrapper',
-    optimizer=dict(_delete_=True, type='AdamW', lr=6e-4, betas=(0.9, 0.999), weight_decay=0.01),
+    optimizer=dict(_delete_=True, type='AdamW', lr=6e-4, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.5))),
 )
 param_scheduler = [

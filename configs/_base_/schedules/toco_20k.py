@@ -3,7 +3,7 @@
 # The two schedulers multiply: after the warm-up the rate is exactly the published one, within it at most 7 % below.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
     paramwise_cfg=dict(
         custom_keys=dict(
             cam_head=dict(lr_mult=10),
