@@ -53,7 +53,7 @@ def problems(tool, root, capsys, *options, status=1):
     assert run(tool, root, '--json', str(root / 'report.json'), *options) == status
     record = json.loads((root / 'report.json').read_text())
     assert record['wrong'] is bool(status)
-    found = {}
+    found = {'unexpected': record['unexpected_counts']} if record['unexpected_counts'] else {}
     for data_set in record['data_sets'].values():
         for kind, texts in data_set['problems'].items():
             found.setdefault(kind, []).extend(text.replace(str(root), 'ROOT') for text in texts)
@@ -82,6 +82,8 @@ def test_everything_wrong_at_once(tool, root, capsys):
     (root / 'masks' / 'd.png').write_bytes((root / 'masks' / 'd.png').read_bytes()[:50])
     write_mask(root / 'masks' / 'e.png', np.array([[0, 2, 2, 0, 0, 0]] * 4))
     found, error = problems(tool, root, capsys, '--expect', 'train=3', 'val=3')
+    unexpected = ['ROOT/config.py: train_dataloader has 1 images, not 3']
+    assert [text.replace(str(root), 'ROOT') for text in found.pop('unexpected')] == unexpected
     assert list(found) == [
         'tag that no class bears',
         'listed image that is missing',

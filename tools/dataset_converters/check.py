@@ -166,7 +166,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if args.json:
         with whole_file(args.json) as temporary:
-            record = {'config': args.config, 'wrong': error is not None, 'data_sets': report}
+            record = {
+                'config': args.config,
+                'wrong': error is not None,
+                'unexpected_counts': error.problems.get(COUNT, []) if error else [],
+                'data_sets': report,
+            }
             temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     if error is not None:
         print(error, file=sys.stderr)

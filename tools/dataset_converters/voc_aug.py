@@ -9,7 +9,7 @@ ImageSets/Segmentation/train_aug.txt (the images of VOC's train and SBD's train 
 10,582, sorted).
 
 The list is written last, when nothing is wrong and all counts are the known ones. After an interruption the same
-command goes on: files that are there and complete are left.
+command goes on: files that are there and complete are left (official masks with the same bytes, whole PNGs of SBD's).
 """
 
 import argparse
