@@ -49,6 +49,8 @@ def _serves(x: Tensor) -> bool:
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias``; any strides."""
+    if not (weight.is_contiguous() or weight.mT.is_contiguous()):
+        weight = weight.contiguous()  # a second factor with gaps goes to oneDNN's reference kernel, 1000 times slower
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
 
 
