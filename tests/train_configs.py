@@ -6,7 +6,7 @@ Started by ``torchrun``; see ``launch.py``.
 import sys
 
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.registry import RUNNERS
 
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
 
@@ -15,5 +15,5 @@ if __name__ == '__main__':
         cfg = Config.fromfile(path)
         cfg.launcher = 'pytorch'
         prepare_cpu_launch(cfg)
-        Runner.from_cfg(cfg).train()
+        RUNNERS.build(cfg).train()
     finish_launch()

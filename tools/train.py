@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+from mmengine.registry import RUNNERS
 
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
 
@@ -65,7 +65,7 @@ def main() -> None:
     """Train."""
     cfg = build_cfg(parse_args())
     prepare_cpu_launch(cfg)
-    Runner.from_cfg(cfg).train()
+    RUNNERS.build(cfg).train()  # mmengine's Runner, or another by the config's `runner_type`
     finish_launch()
 
 

@@ -1,17 +1,21 @@
-"""What the Runner needs beyond mmengine: mixed precision on a CPU, exact resume, several CPU processes, the
-set-up of a test."""
+"""What the Runner needs beyond mmengine: mixed precision on a CPU, exact resume, several CPU processes,
+sharded parameters, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .cpu_launch import finish_launch, prepare_cpu_launch
 from .iteration_seed_hook import IterationSeedHook
-from .test_setup import image_folder, post_process, whole_checkpoint
+from .sharding import ShardedStrategy, wrap_transformer_blocks
+from .test_setup import image_folder, use_crf, use_tta, whole_checkpoint
 
 __all__ = [
     'BF16OptimWrapper',
     'IterationSeedHook',
+    'ShardedStrategy',
     'finish_launch',
     'image_folder',
-    'post_process',
     'prepare_cpu_launch',
+    'use_crf',
+    'use_tta',
     'whole_checkpoint',
+    'wrap_transformer_blocks',
 ]

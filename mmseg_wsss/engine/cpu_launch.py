@@ -13,6 +13,7 @@ def prepare_cpu_launch(cfg: Config) -> None:
     mmengine binds each process to a CUDA device and wraps the model for it. Here the gloo process group is opened
     before the Runner looks for one, and the wrapper gets no device. Buffers are not broadcast: every process computes
     the same ones. ``SyncBN`` exists for CUDA only and becomes ``BN``, whose statistics are those of one process.
+    ``ShardedStrategy`` shards on the CPU then.
 
     Args:
         cfg: the config of a Runner with ``launcher`` set; changed in place.
@@ -31,6 +32,8 @@ def prepare_cpu_launch(cfg: Config) -> None:
         raise RuntimeError(f'{", ".join(missing)} not set: start this with tools/dist_train.sh or torchrun')
     if not dist.is_initialized():
         dist.init_process_group('gloo')
+    if cfg.get('strategy', {}).get('type') == 'ShardedStrategy':
+        _shard_on_cpu(cfg.strategy)
     cfg.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',
         'device_ids': None,
@@ -38,6 +41,17 @@ def prepare_cpu_launch(cfg: Config) -> None:
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
     }
     _revert_sync_bn(cfg.model)
+
+
+def _shard_on_cpu(strategy: ConfigDict) -> None:
+    """FSDP's CPU device cannot send the first process's weights; what it offloads is memory that it uses again."""
+    strategy.model_wrapper.update(device_id='cpu', sync_module_states=False)
+    keep = {'rank0_only': True, 'offload_to_cpu': False}
+    strategy.state_dict_cfg = {
+        'state_dict_type': 'FULL_STATE_DICT',
+        'state_dict_config': {'type': 'FullStateDictConfig', **keep},
+        'optim_state_dict_config': {'type': 'FullOptimStateDictConfig', **keep},
+    }
 
 
 def finish_launch() -> None:

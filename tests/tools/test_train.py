@@ -76,7 +76,7 @@ def test_training_leaves_no_process_group_behind(tmp_path, monkeypatch):
         def train(self):
             assert torch.distributed.is_initialized()
 
-    monkeypatch.setattr(train_tool.Runner, 'from_cfg', lambda cfg: Trained())
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', lambda cfg: Trained())
     torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
     (tmp_path / 'toy.py').write_text('model = dict(type="X")')
     monkeypatch.setattr('sys.argv', ['train.py', str(tmp_path / 'toy.py')])

@@ -221,7 +221,16 @@ def _compiled_block(vit: VisionTransformer) -> Callable[[TransformerEncoderLayer
 
 
 def _watched_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, SelfAttention]:
-    """One block, spelled out so that the parts of its attention can be handed out."""
+    """One block, spelled out so that the parts of its attention can be handed out.
+
+    Raises:
+        TypeError: the block is wrapped, so that its weights may be there in its own ``forward`` only.
+    """
+    if not isinstance(layer, TransformerEncoderLayer):
+        raise TypeError(
+            f'a block wrapped as {type(layer).__name__} cannot be watched: leave the blocks plain '
+            '(DDP instead of FSDP; pixels_per_pass saves memory)'
+        )
     attn = layer.attn
     batch, count, _ = x.shape
     qkv = attn.qkv(layer.ln1(x)).reshape(batch, count, 3, attn.num_heads, attn.head_dims)

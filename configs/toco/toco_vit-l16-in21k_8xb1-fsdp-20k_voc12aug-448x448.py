@@ -1,0 +1,38 @@
+"""ToCo, ViT-L/16 AugReg ImageNet-21k, PASCAL VOC 2012 train_aug, crops of 448, parameters divided over GPUs (FSDP).
+
+Reproduces: nothing published; the recipe of ViT-B with twice the batch, a rate that was not tuned, and the auxiliary
+            classifier at the same relative depth (block 20 of 24).
+Expected:   no published number. Not run by us at this size.
+Time:       not run; docs/scaling.md estimates it.
+Command:    tools/dist_train.sh configs/toco/toco_vit-l16-in21k_8xb1-fsdp-20k_voc12aug-448x448.py 8
+"""
+
+_base_ = './toco_vit-b16-in21k_1xb4-20k_voc12aug-448x448.py'
+checkpoint = 'https://huggingface.co/timm/vit_large_patch16_224.augreg_in21k/resolve/main/pytorch_model.bin'
+channels = 1024
+model = dict(
+    backbone=dict(arch='large', out_indices=(19, 23), init_cfg=dict(checkpoint=checkpoint)),
+    cam_head=dict(in_channels=channels),
+    aux_cam_head=dict(in_channels=channels),
+    projector=dict(in_channels=channels),
+    decode_head=dict(in_channels=channels),
+)
+train_dataloader = dict(batch_size=1)
+optim_wrapper = dict(type='BF16OptimWrapper')
+
+# FSDP is a strategy of mmengine's other runner. Each block's weights are gathered when it runs; those outside of blocks
+# are gathered once for the step, in which `backbone.tokens` and the classifiers' weights are used directly. The EMA
+# twin stays whole in every process: it is written to within the step, and FSDP would throw that away.
+# Losses and weights are those of DDP but for one thing: before `seg_start` FSDP gives the decoder a gradient of zero,
+# DDP none, so that AdamW counts these steps, and decays the decoder's weights, here.
+runner_type = 'FlexibleRunner'
+strategy = dict(
+    type='ShardedStrategy',
+    model_wrapper=dict(
+        type='MMFullyShardedDataParallel',
+        auto_wrap_policy='wrap_transformer_blocks',
+        ignored_modules=['projector.teacher'],
+        sync_module_states=True,
+    ),
+    state_dict_cfg='full',  # checkpoints like those without FSDP, for tools/test.py
+)

@@ -1,0 +1,133 @@
+"""Parameters divided over two gloo processes (FSDP): the same training as with whole ones, and plain checkpoints."""
+
+import json
+
+import pytest
+import torch
+from launch import ROOT, train_in_processes
+from loss_recorder import read_losses
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from tool_module import load_tool
+from toy_runs import toco_config, without_draws
+
+VIT_L = ROOT / 'configs' / 'toco' / 'toco_vit-l16-in21k_8xb1-fsdp-20k_voc12aug-448x448.py'
+
+
+def _config(folder, name: str, *, sharded: bool, **changes) -> Config:
+    cfg = without_draws(toco_config(folder))
+    cfg.model.backbone.freeze_pos_embed = True
+    cfg.custom_hooks[1].folder = str(folder / name / 'losses')
+    cfg.work_dir = str(folder / name)
+    cfg.experiment_name = f'{folder.name}-{name}'
+    cfg.load_from = str(folder / 'start.pth')
+    cfg.env_cfg = {'dist_cfg': {'backend': 'gloo'}}
+    if sharded:
+        full = Config.fromfile(VIT_L)
+        cfg.runner_type, cfg.strategy = full.runner_type, full.strategy
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    """The same training with DDP, with FSDP, with FSDP and chunks, and once more interrupted."""
+    folder = tmp_path_factory.mktemp('sharded')
+    adam = {'optim_wrapper.optimizer': {'type': 'AdamW', 'lr': 1e-3}}
+    plans = {
+        'whole': _config(folder, 'whole', sharded=False),
+        'sharded': _config(folder, 'sharded', sharded=True),
+        'chunks': _config(folder, 'chunks', sharded=True, **{'model.backbone.pixels_per_pass': 64 * 64}),
+        'adam': _config(folder, 'adam', sharded=True, **adam),
+        'resumed': _config(
+            folder, 'resumed', sharded=True, resume=True, load_from=str(folder / 'adam' / 'iter_3.pth'), **adam
+        ),
+        'bf16': _config(folder, 'bf16', sharded=True, **{'optim_wrapper.type': 'BF16OptimWrapper'}),
+    }
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(plans['whole'].model)
+    model.init_weights()
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, folder / 'start.pth')
+    for name, cfg in plans.items():
+        cfg.dump(folder / f'{name}.py')
+    train_in_processes(2, [folder / f'{name}.py' for name in plans])
+    return folder
+
+
+def _weights(runs, name: str) -> dict[str, torch.Tensor]:
+    return torch.load(runs / name / 'iter_5.pth', weights_only=False)['state_dict']
+
+
+def _assert_same_training(runs, name: str, expected: str, begin: int = 0) -> None:
+    for rank in (0, 1):
+        pairs = zip(
+            read_losses(runs / expected / 'losses', rank)[begin:],
+            read_losses(runs / name / 'losses', rank),
+            strict=True,
+        )
+        for left, right in pairs:
+            assert right == pytest.approx(left, abs=1e-5)
+    wanted, own = _weights(runs, expected), _weights(runs, name)
+    assert own.keys() == wanted.keys()
+    for key, value in wanted.items():
+        torch.testing.assert_close(own[key], value, rtol=0, atol=1e-5, msg=lambda text, key=key: f'{key}: {text}')
+
+
+@pytest.mark.parametrize('name', ['sharded', 'chunks'])
+def test_losses_and_weights_are_those_of_ddp(runs, name):
+    _assert_same_training(runs, name, 'whole')
+    losses = read_losses(runs / name / 'losses')
+    assert {'loss_cls', 'loss_cls_aux', 'loss_ptc', 'loss_ctc', 'decode.loss_seg', 'loss_reg'} < set(losses[-1])
+    start = torch.load(runs / 'start.pth')['state_dict']
+    moved = {key: (value - start[key]).abs().max() for key, value in _weights(runs, name).items()}
+    assert moved['backbone.pos_embed'] == 0
+    assert moved['backbone.layers.0.attn.qkv.weight'] > 1e-3
+    assert moved['projector.teacher.module.mlp.0.weight'] > 1e-3, 'the EMA twin is kept'
+    assert moved['_extra_state'] == 5, 'so is the counter of iterations'
+
+
+def test_a_resumed_sharded_training_goes_on_as_if_uninterrupted(runs):
+    _assert_same_training(runs, 'resumed', 'adam', begin=3)
+
+
+def test_bfloat16_autocast(runs):
+    exact, rounded = (read_losses(runs / name / 'losses') for name in ('whole', 'bf16'))
+    assert rounded[0]['loss'] != exact[0]['loss']
+    assert rounded[0]['loss'] == pytest.approx(exact[0]['loss'], rel=0.02)
+    assert {value.dtype for value in _weights(runs, 'bf16').values()} == {torch.float32, torch.int64}
+
+
+def test_a_checkpoint_serves_a_plain_model(runs):
+    init_default_scope('mmseg')
+    images = torch.randn(2, 3, 64, 64)
+    outputs = []
+    for name in ('whole', 'sharded'):
+        model = MODELS.build(Config.fromfile(runs / 'whole.py').model).eval()
+        model.load_state_dict(_weights(runs, name))
+        with torch.no_grad():
+            outputs.append((*model.cams(images), model.encode_decode(images, [{'img_shape': (64, 64)}] * 2)))
+    for expected, output in zip(*outputs, strict=True):
+        torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
+
+
+def test_the_test_tool_reads_it(runs):
+    cfg = Config.fromfile(runs / 'sharded.py')  # its runner and strategy are for training
+    cfg.merge_from_dict({'test_dataloader': cfg.val_dataloader, 'test_evaluator': cfg.val_evaluator, 'test_cfg': {}})
+    cfg.merge_from_dict({'load_from': None, 'experiment_name': f'{runs.name}-test'})
+    cfg.dump(runs / 'test.py')
+    metrics = {}
+    for name in ('whole', 'sharded'):
+        folder = runs / f'test_{name}'
+        load_tool('test.py').main([str(runs / 'test.py'), str(runs / name / 'iter_5.pth'), '--work-dir', str(folder)])
+        metrics[name] = json.loads((folder / 'test.json').read_text())['metrics']
+    assert {'cam/mIoU', 'cam_aux/mIoU', 'seg/mIoU'} < set(metrics['sharded'])
+    assert metrics['sharded'] == pytest.approx(metrics['whole'], abs=0.1)
+
+
+def test_wrapped_blocks_cannot_be_watched():
+    vit = MODELS.build({'type': 'mmseg.TokenViT', 'arch': 'deit-tiny', 'img_size': 32})
+    vit.layers[0] = torch.nn.Sequential(vit.layers[0])
+    with pytest.raises(TypeError, match='a block wrapped as Sequential cannot be watched: leave the blocks plain'):
+        vit.tokens(torch.randn(1, 3, 32, 32), watch=lambda attention: attention.output)
