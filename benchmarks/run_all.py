@@ -1,0 +1,94 @@
+"""Run every benchmark, one after the other, each in a process of its own: ``python benchmarks/run_all.py --out DIR``.
+
+Each leaves its raw numbers in ``DIR/NAME.json`` and what it printed in ``DIR/NAME.md``. What is there already is not
+run again, so an interrupted run goes on with the same command; ``--only NAME ...`` chooses. Sizes are those of the
+papers where there is a GPU (``CUDA_VISIBLE_DEVICES=`` hides it), and such as end within an hour on a CPU. The machine
+should have nothing else to do.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.progress import Progress
+
+HERE = Path(__file__).resolve().parent
+TINY = 'configs/toco/toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py'
+
+
+class Job(NamedTuple):
+    """A benchmark and what it is given on either kind of device, ``None`` where it has nothing to say."""
+
+    name: str
+    script: str
+    cpu: str | None
+    cuda: str | None
+
+
+JOBS = (
+    Job('toco_speedup_float32', 'toco_speedup.py', '--no-amp --iters 3 --warmup 1', '--no-amp --iters 20 --warmup 5'),
+    Job('toco_speedup_bfloat16', 'toco_speedup.py', '--amp --iters 3 --warmup 1', '--amp --iters 20 --warmup 5'),
+    Job('toco_speedup_tiny', 'toco_speedup.py', f'--config {TINY} --iters 10', f'--config {TINY} --iters 20'),
+    Job(
+        'toco_speedup_compiled',
+        'toco_speedup.py',
+        None,
+        '--amp --iters 20 --warmup 5 --cfg-options model.backbone.compile_blocks=True',
+    ),
+    Job('toco_step', 'toco_step.py', '--no-amp --iters 3 --warmup 1', '--amp --iters 20 --warmup 5'),
+)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    names = [job.name for job in JOBS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='such as benchmarks/results/h200')
+    parser.add_argument('--only', nargs='+', choices=names, default=names, metavar='NAME', help=', '.join(names))
+    return parser.parse_args(argv)
+
+
+def run(job: Job, arguments: str, out: Path) -> None:
+    """Run a benchmark; what it writes gets its name when it has ended well.
+
+    Raises:
+        RuntimeError: it failed; the message has the end of what it said.
+    """
+    with whole_file(out / f'{job.name}.md') as text, whole_file(out / f'{job.name}.json') as raw:
+        command = [sys.executable, str(HERE / job.script), *arguments.split(), '--json', str(raw.resolve())]
+        done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f'{job.name} ended with {done.returncode}: {" ".join(command)}\n{done.stderr[-2000:]}')
+        text.write_text(done.stdout)
+    print(f'\n## {job.name}\n\n{done.stdout}', flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what is missing; returns the exit status, 1 where something failed."""
+    args = parse_args(argv)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    chosen = [(job, getattr(job, device)) for job in JOBS if job.name in args.only]
+    left = [
+        (job, arguments)
+        for job, arguments in chosen
+        if arguments is not None and not all((args.out / f'{job.name}.{kind}').exists() for kind in ('json', 'md'))
+    ]
+    failed = 0
+    with Progress(len(left), f'benchmarks on {device}', unit='benchmarks') as progress:
+        for job, arguments in left:
+            try:
+                run(job, arguments, args.out)
+            except RuntimeError as error:
+                failed += 1
+                print(error, file=sys.stderr)
+            progress.advance()
+    return int(failed > 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
