@@ -1,10 +1,16 @@
-"""The shell scripts that start several processes: the command lines that they build."""
+"""The shell scripts that start several processes: the command lines that they build, and real starts."""
 
 import os
+import socket
 import subprocess
 
 import pytest
+from launch import run_together
+from loss_recorder import read_losses
+from mmengine.config import Config
+from mmengine.runner import Runner
 from tool_module import TOOLS
+from toy_runs import stage1_config, without_draws
 
 SCRIPTS = sorted(path.name for path in TOOLS.glob('*.sh'))
 ONE_MACHINE = ['--standalone']
@@ -93,3 +99,40 @@ def test_slurm_nodes_are_equal(printed):
     status, output, error = printed('slurm_train.sh', 'short', 'toco', 'config.py', GPUS='12')
     assert (status, output) == (2, [])
     assert 'GPUS=12 is no multiple of GPUS_PER_NODE=8' in error
+
+
+def _config(folder, name: str, batch_size: int) -> Config:
+    """Two iterations of a training without draws."""
+    cfg = without_draws(stage1_config(folder))
+    cfg.train_cfg.max_iters = 2
+    cfg.train_dataloader.batch_size = batch_size
+    cfg.work_dir = str(folder / name)
+    cfg.experiment_name = f'{folder.name}-{name}'
+    cfg.custom_hooks[1].folder = str(folder / name / 'losses')
+    return cfg
+
+
+def _free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return str(listener.getsockname()[1])
+
+
+def test_four_processes_and_two_machines_train_as_one_process(tmp_path):
+    """Two machines are played by two calls of the script on this one, which share nothing but address and port."""
+    for name, batch_size in (('four', 1), ('machines', 2)):
+        _config(tmp_path, name, batch_size).dump(tmp_path / f'{name}.py')
+    script, common = TOOLS / 'dist_train.sh', {'NNODES': '2', 'MASTER_ADDR': '127.0.0.1', 'PORT': _free_port()}
+    run_together(
+        [script, tmp_path / 'four.py', '4'],
+        *([{**common, 'NODE_RANK': rank}, script, tmp_path / 'machines.py', '1'] for rank in '01'),
+    )
+    Runner.from_cfg(_config(tmp_path, 'one', 4)).train()
+    expected = read_losses(tmp_path / 'one' / 'losses')
+    for name, processes in (('four', 4), ('machines', 2)):
+        ranks = [read_losses(tmp_path / name / 'losses', rank) for rank in range(processes)]
+        assert [len(lines) for lines in ranks] == [2] * processes
+        for iteration, losses in enumerate(expected):
+            mean = sum(lines[iteration]['loss'] for lines in ranks) / processes
+            assert mean == pytest.approx(losses['loss'], abs=1e-5), f'{name}, iteration {iteration}'
+        assert len({lines[0]['loss'] for lines in ranks}) == processes, 'every process reads images of its own'
