@@ -1,4 +1,8 @@
-"""What WeakTr does not do twice and does not hold: encoder passes, attention maps and values for backward, counted."""
+"""What WeakTr does not do twice and does not hold, counted; results and gradients are those of the plain way."""
+
+import copy
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from mmseg_wsss.models.cam import attention_fusion
+from mmseg_wsss.models.onednn_linear import OneDNNLinear
+from mmseg_wsss.structures import image_scores
+
+sys.path.insert(0, str(Path(__file__).parents[3] / 'benchmarks'))
+
+from plain_weaktr import plain_cams, plain_loss, plain_pass, use_plain_layers
 
 SIZE, BATCH = 128, 2  # a grid of 16 x 16, so that an attention map is larger than everything else
 PATCHES = (SIZE // 8) ** 2
@@ -16,7 +26,11 @@ MAP = HEADS * (PATCHES + CLASSES) ** 2  # values of the maps of one block and im
 
 @pytest.fixture
 def model():
-    return build_weaktr()
+    model = build_weaktr()
+    with torch.no_grad():  # one of the two hidden units is alive for any image
+        first = model.cam_head.head_weights.head_ffn[0].weight
+        first[1] = -first[0]
+    return model
 
 
 @pytest.fixture
@@ -62,6 +76,44 @@ def saved_bytes(function):
 
 def samples():
     return make_batch([[0], [1, 2]])[1]
+
+
+@pytest.fixture
+def plain(model):
+    plain = copy.deepcopy(model)
+    use_plain_layers(plain)
+    assert not any(isinstance(layer, OneDNNLinear) for layer in plain.modules())
+    return plain
+
+
+def near(ours, plain, name=None):
+    """Equal to 1e-5 of the largest value."""
+    assert plain.abs().max() > 0
+    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5 * float(plain.abs().max()), msg=name)
+
+
+def test_losses_and_gradients_are_those_of_the_plain_way(model, plain, images):
+    losses = model.loss(images, samples())
+    plain_losses = plain_loss(plain, images, image_scores(samples()))
+    near(sum(losses.values()), plain_losses)
+    sum(losses.values()).backward()
+    plain_losses.backward()
+    expected = dict(plain.named_parameters())
+    for name, parameter in model.named_parameters():
+        if expected[name].grad is None:
+            assert parameter.grad is None, name
+        else:
+            near(parameter.grad, expected[name].grad, name)
+
+
+def test_cams_are_those_of_the_plain_way(model, plain, images):
+    model.eval(), plain.eval()
+    with torch.no_grad():
+        near(model(images), plain_pass(plain, images).fine)
+    tags = torch.tensor([1.0, 0.0, 1.0])
+    cams = model.cams(images)[0] * tags[:, None, None]
+    for image, cam in zip(images, cams, strict=True):
+        near(cam, plain_cams(plain, image[None], tags))
 
 
 def test_a_loss_is_one_pass_with_one_attention_per_block(model, images):
