@@ -1,4 +1,4 @@
-"""The demo's table: both methods side by side, from the JSON files that ``tools/test.py`` leaves."""
+"""The demo's table: the methods side by side, from the JSON files that ``tools/test.py`` leaves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+TITLES = {'classifier': 'classifier', 'toco': 'ToCo', 'toco_reg': 'ToCo + dense energy'}
 ROWS = (
     ('CAM, threshold {threshold}', 'test', 'cam/mIoU'),
     ('CAM, best threshold', 'test', 'cam/best_mIoU'),
@@ -26,16 +27,16 @@ def table(numbers: dict[str, dict[str, dict]], threshold: float) -> str:
         numbers: method -> test (file stem) -> metrics of ``CAMIoUMetric``.
         threshold: the fixed background threshold of the CAMs.
     """
-    lines = ['| mIoU in % | classifier | ToCo |', '|---|---|---|']
+    lines = [f'| mIoU in % | {" | ".join(TITLES[method] for method in numbers)} |', '|---' * (len(numbers) + 1) + '|']
     for title, test, key in ROWS:
         cells = []
-        for method in ('classifier', 'toco'):
-            metrics = numbers[method][test]
+        for method, tests in numbers.items():
+            metrics = tests[test]
             # The baseline's decoder was never trained: its segmentation is no result.
             value = None if method == 'classifier' and key.startswith('seg') else metrics.get(key)
             best = metrics.get(key.replace('best_mIoU', 'best_threshold')) if 'best' in key else None
             cells.append('-' if value is None else f'{value:.1f}' + (f' (at {best:.2f})' if best is not None else ''))
-        lines.append(f'| {title.format(threshold=threshold)} | {cells[0]} | {cells[1]} |')
+        lines.append(f'| {title.format(threshold=threshold)} | {" | ".join(cells)} |')
     return '\n'.join(lines)
 
 
@@ -53,7 +54,7 @@ def write(out: Path, configs: dict[str, Path], *, seed: int, seconds: float) -> 
 {table(numbers, cfg.test_evaluator.threshold)}
 
 {images} val images, {len(dataset.classes)} classes and background; seed {seed}.
-Both methods: the same backbone, images and tags, {cfg.train_cfg.max_iters} iterations of
+All methods: the same backbone, images and tags, {cfg.train_cfg.max_iters} iterations of
 {cfg.train_dataloader.batch_size} images. CAMs are multiplied by the image's tags, the segmentation sees none.
 {seconds / 60:.1f} minutes in all on {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}.
 

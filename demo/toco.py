@@ -1,4 +1,4 @@
-"""`make demo`: a plain classifier and ToCo on the same images and tags."""
+"""`make demo`: a plain classifier and ToCo, without and with dense energy, on the same images and tags."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs/toco'
 DRAWN = {
     'classifier': CONFIGS / 'toco_vit-demo_drawn-scenes_cls-only.py',
     'toco': CONFIGS / 'toco_vit-demo_drawn-scenes.py',
+    'toco_reg': CONFIGS / 'toco_vit-demo_drawn-scenes_reg.py',
 }
 REAL = {
     'classifier': CONFIGS / 'cls-only_deit-t16_1xb8-2.4k_voc12-animals-256x256.py',
     'toco': CONFIGS / 'toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py',
 }
-TITLES = {'classifier': 'the classifier alone (baseline)', 'toco': 'ToCo'}
+TITLES = {'classifier': 'the classifier alone (baseline)', 'toco': 'ToCo', 'toco_reg': 'ToCo with dense energy'}
 
 
 @dataclass(frozen=True)
 class Demo:
-    """One run: its folder, the configs of both methods by name, the seed of both trainings."""
+    """One run: its folder, the configs of the methods by name, the seed of all trainings."""
 
     out: Path
     configs: dict[str, Path]
@@ -44,7 +45,7 @@ class Demo:
             data: folder in VOC layout.
             weights: file or URL of a pretrained ViT-Tiny/16; None for DeiT-Tiny.
             iters: training iterations; None for ``REAL_ITERS``.
-            seed: of both trainings.
+            seed: of all trainings.
 
         Raises:
             DataError: the folder or the file lacks something.
@@ -65,13 +66,14 @@ class Demo:
         return cls(out, configs, seed)
 
     def plan(self, tools: ToolSteps) -> None:
-        """Training and tests of both methods, then the pictures of ToCo."""
+        """Training and tests of every method, and the pictures of ToCo."""
         for method, config in self.configs.items():
             about, folder = TITLES[method], self.out / method
             training = tools.train(about, config, folder, seed=self.seed)
             tools.test(about, config, training)
-            if method == 'toco':
+            if method != 'classifier':
                 tools.test(about, config, training, tta=True, crf=True)
+            if method == 'toco':
                 page = self.out / 'page.png'
                 tools.add(
                     'analysis_tools/picture_page.py',

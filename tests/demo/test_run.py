@@ -38,6 +38,9 @@ def test_steps_of_toco(tmp_path):
         ('toco', 'test'),
         ('toco', 'test_tta_crf'),
         ('toco', 'page'),
+        ('toco_reg', 'train'),
+        ('toco_reg', 'test'),
+        ('toco_reg', 'test_tta_crf'),
     ]
     config, folder = tmp_path / 'toco.py', tmp_path / 'toco'
     training = ['-m', 'demo.tool', 'tools/train.py', config, '--work-dir', folder, '--resume', '--seed', 4]
@@ -46,7 +49,7 @@ def test_steps_of_toco(tmp_path):
     assert steps[2].results == (checkpoint,)
     test = ['-m', 'demo.tool', 'tools/test.py', config, checkpoint, '--work-dir', folder, '--tta', '--crf']
     assert list(steps[4].command) == [*map(str, test)]
-    assert all(step.needs == (steps[2],) for step in steps[3:])
+    assert all(step.needs == (steps[2],) for step in steps[3:6])
 
 
 def test_shorter_schedule_scales_everything_that_counts_iterations(tmp_path):
@@ -59,7 +62,10 @@ def test_shorter_schedule_scales_everything_that_counts_iterations(tmp_path):
 
 
 def test_baseline_has_the_same_backbone_data_and_schedule(tmp_path):
-    baseline, whole = (Config.fromfile(path) for path in toco.Demo.drawn(tmp_path, None).configs.values())
+    baseline, whole, energy = (Config.fromfile(path) for path in toco.Demo.drawn(tmp_path, None).configs.values())
+    assert (whole.model.loss_reg, energy.model.loss_reg.type) == (None, 'DenseEnergyLoss')
+    whole.model.pop('loss_reg'), energy.model.pop('loss_reg')
+    assert energy.to_dict() == whole.to_dict()
     for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'val_dataloader', 'default_hooks'):
         assert baseline[key] == whole[key], key
     assert baseline.model.backbone == whole.model.backbone
@@ -124,10 +130,13 @@ def test_what_is_missing_is_named(tmp_path):
 def test_table_leaves_the_untrained_decoder_out():
     cam = {'cam/mIoU': 30.04, 'cam/best_mIoU': 35.25, 'cam/best_threshold': 0.3, 'seg/mIoU': 2.0}
     other = dict(cam, **{'cam/mIoU': 60.0, 'seg/mIoU': 55.0})
-    text = report.table(
-        {'classifier': {'test': cam, 'test_tta_crf': {}}, 'toco': {'test': other, 'test_tta_crf': {'seg/mIoU': 58.0}}},
-        0.5,
-    )
+    trained = {'test': other, 'test_tta_crf': {'seg/mIoU': 58.0}}
+    numbers = {'classifier': {'test': cam, 'test_tta_crf': {}}, 'toco': trained}
+    text = report.table(numbers, 0.5)
+    assert text.startswith('| mIoU in % | classifier | ToCo |\n|---|---|---|\n')
+    with_energy = report.table({**numbers, 'toco_reg': trained}, 0.5)
+    assert '| CAM, threshold 0.5 | 30.0 | 60.0 | 60.0 |' in with_energy
+    assert with_energy.startswith('| mIoU in % | classifier | ToCo | ToCo + dense energy |\n|---|---|---|---|\n')
     assert '| CAM, threshold 0.5 | 30.0 | 60.0 |' in text
     assert '| CAM, best threshold | 35.2 (at 0.30) | 35.2 (at 0.30) |' in text
     assert '| aux CAM, threshold 0.5 | - | - |' in text
