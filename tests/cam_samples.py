@@ -1,4 +1,4 @@
-"""Samples for the tests of the CAM metric, and what each of two processes does with them.
+"""Samples for the tests of the CAM metric, and what each of several processes does with them.
 
 A module of its own, because a spawned process has to import it by name.
 """
@@ -6,6 +6,7 @@ A module of its own, because a spawned process has to import it by name.
 import numpy as np
 import torch
 import torch.distributed as dist
+from mmengine.dataset import DefaultSampler
 from mmseg.registry import METRICS
 
 import mmseg_wsss  # noqa: F401  registers the metric in a spawned process
@@ -26,14 +27,61 @@ def random_sample(seed, height=11, width=13):
     }
 
 
-def evaluate_half(rank, folder, queue):
-    dist.init_process_group('gloo', init_method=f'file://{folder}/sync', rank=rank, world_size=2)
-    samples = [random_sample(seed) for seed in range(5)]
-    metric = METRICS.build({'type': 'CAMIoUMetric'})
-    metric.collect_dir = f'{folder}/parts'
-    metric.dataset_meta = {'classes': CLASSES}
-    metric.process({}, [[*samples, samples[0]][i] for i in range(rank, 6, 2)])  # as DefaultSampler pads 5 to 6
-    metrics = metric.evaluate(5)
-    if rank == 0:
-        queue.put(metrics)
+def sparse_sample(index):
+    """The dog is in the truth and the predictions of every third image alone: of three processes one sees it."""
+    sample = random_sample(index)
+    if index % 3:
+        for name in ('gt_sem_seg', 'pred_sem_seg'):
+            data = sample[name]['data']
+            sample[name]['data'] = torch.where(data == 2, 1, data)
+        for name in ('cam', 'cam_aux'):
+            sample[name]['data'][1] = 0
+    return sample
+
+
+class SparseSamples(torch.utils.data.Dataset):
+    """``count`` of them."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        if index >= self.count:
+            raise IndexError
+        return sparse_sample(index)
+
+
+# images, images per batch; three processes get padded and unpadded shares, and shares that are padding alone
+SHARES = ((5, 1), (5, 2), (6, 1), (7, 4), (2, 1), (1, 2))
+
+
+def measure(folder, count, batch_size):
+    """What the validation loop does with a metric, for all metrics; ``folder`` is shared by the processes."""
+    loader = torch.utils.data.DataLoader(
+        SparseSamples(count), batch_size, sampler=DefaultSampler(SparseSamples(count), shuffle=False), collate_fn=list
+    )
+    metrics = {
+        'cam': METRICS.build({'type': 'CAMIoUMetric', 'threshold': 0.4}),
+        'gathered by messages': METRICS.build({'type': 'CAMIoUMetric', 'threshold': 0.4, 'collect_device': 'gpu'}),
+        'mmseg': METRICS.build({'type': 'IoUMetric', 'iou_metrics': ['mIoU', 'mFscore']}),
+        'masks': METRICS.build({'type': 'MaskWriter', 'out_dir': f'{folder}/masks-{count}-{batch_size}'}),
+    }
+    results = {}
+    for name, metric in metrics.items():
+        metric.dataset_meta = {'classes': CLASSES}
+        metric.collect_dir = f'{folder}/parts-{name}-{count}-{batch_size}' if metric.collect_device == 'cpu' else None
+        for batch in loader:
+            metric.process({}, batch)
+        results[name] = metric.evaluate(count)
+    return results
+
+
+def measure_share(rank, processes, folder):
+    """One of several processes; each writes what it believes the results of all shares to be."""
+    dist.init_process_group('gloo', init_method=f'file://{folder}/sync', rank=rank, world_size=processes)
+    torch.save([measure(folder, *share) for share in SHARES], f'{folder}/{rank}.pth')
+    dist.barrier()
     dist.destroy_process_group()
