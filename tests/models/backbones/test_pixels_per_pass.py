@@ -13,7 +13,7 @@ from mmseg_wsss.models import TokenViT
 
 sys.path.insert(0, str(Path(__file__).parents[3] / 'benchmarks'))
 
-from live_bytes import LiveBytes
+from allocation_counter import AllocationCounter
 
 SMALL = dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=128)
 SIDE = 64
@@ -104,7 +104,7 @@ def test_autocast():
 def peak(count: int, pixels: int | None) -> int:
     """Bytes alive at the worst moment of a forward and backward pass of ``count`` images."""
     vit, images = build(pixels_per_pass=pixels), torch.randn(count, 3, SIDE, SIDE)
-    with LiveBytes() as memory:
+    with AllocationCounter() as memory:
         tokens = vit.tokens(images)
         (tokens.maps[1].mean() + tokens.cls_token.mean()).backward()
     return memory.peak
