@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.engine import finish_launch, post_process, prepare_cpu_launch
+from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, use_tta
 from mmseg_wsss.fileio import file_sha256
 from mmseg_wsss.pseudo_labels import (
     ImageList,
@@ -116,7 +116,7 @@ def build_cfg(args: argparse.Namespace) -> Config:
     if args.source == 'cam' and args.tta:
         raise ValueError('CAMs are taken at several scales and flips already (cam_scales): --tta is for segmentations')
     if args.tta:
-        post_process(cfg, tta=True, crf=False)
+        use_tta(cfg)
     elif cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return cfg

@@ -10,8 +10,9 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.engine import finish_launch, image_folder, post_process, prepare_cpu_launch, whole_checkpoint
+from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, use_crf, use_tta, whole_checkpoint
 from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.models.refiners import CRF_PRESETS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -20,7 +21,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file of this config')
     parser.add_argument('--tta', action='store_true', help="several scales and flips: the config's tta_pipeline")
-    parser.add_argument('--crf', action='store_true', help='dense CRF on the prediction (extra `crf`); slow')
+    parser.add_argument(
+        '--crf',
+        nargs='?',
+        const=True,
+        default=False,
+        choices=list(CRF_PRESETS),
+        help="dense CRF on the prediction (extra `crf`), with the values of the config's `crf`, or of a paper",
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        metavar='N',
+        help='processes (of each launched one) that run the CRF while the network goes on; 0 runs it in between '
+        '(default: one per core)',
+    )
     parser.add_argument(
         '--out', metavar='DIR', help='write the predictions there as palette PNGs, in sub-folders like the images'
     )
@@ -33,6 +48,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name in ('config', 'checkpoint'):
         if not Path(getattr(args, name)).is_file():
             parser.error(f'there is no {name} file {getattr(args, name)}')
+    if args.workers is not None and args.workers < 0:
+        parser.error('--workers must not be negative')
     return args
 
 
@@ -45,12 +62,14 @@ def build_cfg(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
         raise ValueError(f'{args.config} has no test_dataloader or no test_evaluator, so there is nothing to test')
-    if args.tta or args.crf:
-        post_process(cfg, tta=args.tta, crf=args.crf)
     if args.out:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         root = image_folder(cfg.test_dataloader.dataset)
         cfg.test_evaluator = [*evaluators, {'type': 'MaskWriter', 'out_dir': args.out, 'img_root': root}]
+    if args.crf:
+        use_crf(cfg, preset=None if args.crf is True else args.crf, workers=args.workers)
+    if args.tta:
+        use_tta(cfg)
     return cfg
 
 
@@ -78,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
         runner.load_checkpoint(args.checkpoint, map_location='cpu', strict=True)
     metrics = runner.test()
     if is_main_process():
-        name = 'test' + '_tta' * args.tta + '_crf' * args.crf
+        name = 'test' + '_tta' * args.tta + '_crf' * bool(args.crf)
         write_metrics(Path(cfg.work_dir) / f'{name}.json', metrics, args)
     finish_launch()
 

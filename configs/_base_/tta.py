@@ -14,4 +14,4 @@ tta_pipeline = [
         ],
     ),
 ]
-crf = dict(type='DenseCRF', num_iter=10, gaussian=dict(sxy=1, compat=1), bilateral=dict(sxy=121, srgb=5, compat=4))
+crf = dict(type='DenseCRF', preset='toco')

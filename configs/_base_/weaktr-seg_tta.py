@@ -14,4 +14,4 @@ tta_pipeline = [
         ],
     ),
 ]
-crf = dict(type='DenseCRF', num_iter=10, gaussian=dict(sxy=3, compat=3), bilateral=dict(sxy=83, srgb=5, compat=3))
+crf = dict(type='DenseCRF', preset='weaktr-voc')

@@ -31,6 +31,6 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=76920, val_interval=76920)
 # of `tools/make_pseudo_labels.py --images train --threshold 0.42 --refine crf-labels`
-label_crf = dict(gaussian=dict(sxy=3, compat=3), bilateral=dict(sxy=50, srgb=5, compat=10))
+label_crf = dict(preset='weaktr-coco-labels')
 val_evaluator = dict(threshold=0.42)
 test_evaluator = val_evaluator

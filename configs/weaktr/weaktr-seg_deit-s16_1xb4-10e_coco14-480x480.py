@@ -22,4 +22,4 @@ max_iters = 205200
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=1e-5, by_epoch=False, begin=0, end=max_iters)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 10)
 default_hooks = dict(checkpoint=dict(interval=max_iters // 10))
-crf = dict(gaussian=dict(sxy=1, compat=3), bilateral=dict(sxy=67, srgb=3, compat=4))
+crf = dict(preset='weaktr-coco')

@@ -5,7 +5,7 @@ from .bf16_optim_wrapper import BF16OptimWrapper
 from .cpu_launch import finish_launch, prepare_cpu_launch
 from .iteration_seed_hook import IterationSeedHook
 from .sharding import ShardedStrategy, wrap_transformer_blocks
-from .test_setup import image_folder, post_process, whole_checkpoint
+from .test_setup import image_folder, use_crf, use_tta, whole_checkpoint
 
 __all__ = [
     'BF16OptimWrapper',
@@ -13,8 +13,9 @@ __all__ = [
     'ShardedStrategy',
     'finish_launch',
     'image_folder',
-    'post_process',
     'prepare_cpu_launch',
+    'use_crf',
+    'use_tta',
     'whole_checkpoint',
     'wrap_transformer_blocks',
 ]

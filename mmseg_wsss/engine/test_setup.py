@@ -1,4 +1,4 @@
-"""What the tools that run a trained network share: wrapping it, its images' folder, and its whole checkpoint."""
+"""What the tools that run a trained network share: several scales, a CRF, the images' folder, the whole checkpoint."""
 
 import os
 from collections.abc import Iterator
@@ -7,29 +7,44 @@ from contextlib import contextmanager
 from mmengine.config import Config
 
 
-def post_process(cfg: Config, *, tta: bool, crf: bool) -> None:
-    """Wrap the model for several scales and flips, for a CRF, or for both; only the segmentation is evaluated then.
+def use_tta(cfg: Config) -> None:
+    """Wrap the model for several scales and flips; only the segmentation is evaluated then.
 
     Raises:
-        ValueError: ``tta`` where the config has no ``tta_model`` and ``tta_pipeline``.
+        ValueError: the config has no ``tta_model`` and ``tta_pipeline``.
     """
-    if tta and not ('tta_model' in cfg and 'tta_pipeline' in cfg):
+    if not ('tta_model' in cfg and 'tta_pipeline' in cfg):
         raise ValueError(f'{cfg.filename} has no tta_model and tta_pipeline; add configs/_base_/tta.py to its _base_')
-    dataset = cfg.test_dataloader.dataset
-    if tta:
-        dataset.pipeline = cfg.tta_pipeline
-        wrapper = dict(cfg.tta_model)
-    else:  # one augmentation that changes nothing
-        dataset.pipeline = [{'type': 'TestTimeAug', 'transforms': [[step] for step in dataset.pipeline]}]
-        wrapper = {'type': 'MaxScaleTTA'}
-    if crf:
-        wrapper['refiner'] = cfg.get('crf', {'type': 'DenseCRF'})
-    cfg.model.setdefault('test_cfg', {'mode': 'whole'})
-    cfg.model.test_cfg.cam = False
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    segment_only(cfg)
     own = cfg.pop('data_preprocessor', None)  # the Runner would give it to the wrapper, and that overrules the model's
     if own is not None:
         cfg.model.setdefault('data_preprocessor', own)
-    cfg.model = dict(wrapper, module=cfg.model)
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def use_crf(cfg: Config, *, preset: str | None = None, workers: int | None = None) -> None:
+    """Refine the segmentation by the config's ``crf`` before it is evaluated; CAMs are not evaluated then.
+
+    Call it before :func:`use_tta`.
+
+    Args:
+        cfg: Changed in place.
+        preset: A set of :data:`mmseg_wsss.models.refiners.CRF_PRESETS` in place of the config's values.
+        workers: As ``RefiningEvaluator`` has it.
+    """
+    refiner = {'type': 'DenseCRF', **cfg.get('crf', {})}
+    if preset is not None:
+        refiner = {'type': refiner['type'], 'preset': preset}
+    segment_only(cfg)
+    evaluator = {'type': 'RefiningEvaluator', 'metrics': cfg.test_evaluator, 'refiner': refiner, 'workers': workers}
+    cfg.test_evaluator = evaluator
+
+
+def segment_only(cfg: Config) -> None:
+    """Let the model make no CAMs."""
+    cfg.model.setdefault('test_cfg', {'mode': 'whole'})
+    cfg.model.test_cfg.cam = False
 
 
 def image_folder(dataset: dict) -> str | None:

@@ -19,7 +19,7 @@ from .losses import (
     PatchTokenContrastLoss,
 )
 from .projectors import EMAProjector
-from .refiners import PAR, DenseCRF, LabelCRF
+from .refiners import PAR, DenseCRF, ExactCRF, LabelCRF
 from .segmentors import OnlineRetraining, ToCo, WeakTr
 from .tta import MaxScaleTTA, MeanSoftmaxTTA
 
@@ -33,6 +33,7 @@ __all__ = [
     'DenseEnergyLoss',
     'EMAProjector',
     'EqualWeights',
+    'ExactCRF',
     'FixedQueryWeights',
     'GradientClippedCrossEntropy',
     'LabelCRF',

@@ -1,4 +1,4 @@
-"""Test-time augmentation that keeps the merged logits and can refine them."""
+"""Test-time augmentation that keeps the merged logits, so that a refiner can follow."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,7 @@ from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
-
-from .refiners import unit_image
+from torch import Tensor
 
 
 @MODELS.register_module()
@@ -17,20 +15,12 @@ class MaxScaleTTA(BaseTTAModel):
     """Sum of the logits over the flips of a scale, maximum over the scales, arg-max (ToCo's inference).
 
     The difference to mmseg's ``SegTTAModel`` is the maximum where that averages softmax, and that the merged logits
-    stay in the sample, so that a refiner can follow. One scale without flip and a refiner is plain post-processing.
+    stay in the sample, so that a refiner can follow (``RefiningEvaluator``).
 
     Args:
         module: The segmentor, as a config or built; its ``seg_logits`` come at the original size and unflipped.
-        refiner: ``forward(images, probabilities)``, for example ``dict(type='DenseCRF')``, applied to the softmax of
-            the merged logits with the original image, read from ``img_path``.
         data_preprocessor: Replaces the one of ``module`` where that is a config.
     """
-
-    def __init__(
-        self, *, module: dict | nn.Module, refiner: dict | None = None, data_preprocessor: dict | None = None
-    ) -> None:
-        super().__init__(module=module, data_preprocessor=data_preprocessor)
-        self.refiner = None if refiner is None else MODELS.build(refiner)
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[SegDataSample]]) -> list[SegDataSample]:
         """Merge the predictions of one image after the other.
@@ -46,10 +36,9 @@ class MaxScaleTTA(BaseTTAModel):
     def _merge(self, samples: Sequence[SegDataSample]) -> SegDataSample:
         """The samples of one image."""
         merged = self.merge_logits(samples)
-        scores = merged if self.refiner is None else self._refine(samples[0].img_path, merged)
         result = samples[0]
         result.seg_logits = PixelData(data=merged)
-        result.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))
+        result.pred_sem_seg = PixelData(data=merged.argmax(dim=0, keepdim=True))
         return result
 
     def merge_logits(self, samples: Sequence[SegDataSample]) -> Tensor:
@@ -59,11 +48,6 @@ class MaxScaleTTA(BaseTTAModel):
             scale, logits = tuple(sample.img_shape), sample.seg_logits.data
             scales[scale] = scales[scale] + logits if scale in scales else logits
         return torch.stack(list(scales.values())).amax(dim=0)
-
-    def _refine(self, path: str, logits: Tensor) -> Tensor:
-        """Probabilities (K, H, W) of the logits, refined along the colours of the image file."""
-        image = unit_image(path, logits.shape[-2:]).to(logits.device)
-        return self.refiner(image, logits.softmax(dim=0)[None])[0]
 
 
 @MODELS.register_module()

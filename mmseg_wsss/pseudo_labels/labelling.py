@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from ..progress import Progress
+from ..worker_pool import WorkerPool
 from .images import ImageList, Unreadable
-from .pool import WorkerPool
 from .scores import Scorer
-from .writer import MaskTask
+from .writer import MaskTask, MaskTaskWriter
 
 
 def label_images(
@@ -43,7 +43,7 @@ def label_images(
             if problem is not None:
                 skipped.append(problem)
 
-        with WorkerPool(writer, workers=workers, finished=finished) as pool:
+        with WorkerPool(MaskTaskWriter, writer, workers=workers, finished=finished) as pool:
             for index, item in images.load(indices, loaders):
                 if isinstance(item, Unreadable):
                     finished(item)

@@ -1,4 +1,4 @@
-"""MaxScaleTTA: merging by hand, refinement, and the pipeline of the configuration fragment."""
+"""MaxScaleTTA: merging by hand, and the pipeline of the configuration fragment."""
 
 from pathlib import Path
 
@@ -81,30 +81,6 @@ def picture(tmp_path):
     Image.fromarray(image).save(tmp_path / 'image.png')
     Image.fromarray(truth).save(tmp_path / 'mask.png')
     return tmp_path, truth
-
-
-def test_refiner_sees_the_softmax_of_the_logits_and_the_rgb_image(picture):
-    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
-    folder, truth = picture
-    logits = torch.randn(2, 24, 30)
-    logits[1] += torch.from_numpy(truth)
-    refiner = {'type': 'DenseCRF', 'num_iter': 3}
-    one = sample(logits, (24, 30))
-    one.set_metainfo({'img_path': str(folder / 'image.png')})
-    merged = MODELS.build({'type': 'MaxScaleTTA', 'module': Stub(), 'refiner': refiner}).merge_preds([[one]])[0]
-    rgb = torch.from_numpy(np.array(Image.open(folder / 'image.png'))).permute(2, 0, 1)[None] / 255
-    expected = MODELS.build(refiner)(rgb, logits.softmax(0)[None])[0].argmax(0)
-    assert torch.equal(merged.pred_sem_seg.data[0], expected)
-    assert (expected != logits.argmax(0)).any()
-    assert torch.equal(merged.seg_logits.data, logits)
-
-
-def test_image_of_another_size_is_refused(picture):
-    one = sample(torch.randn(2, 3, 3), (3, 3))
-    one.set_metainfo({'img_path': str(picture[0] / 'image.png')})
-    tta = MODELS.build({'type': 'MaxScaleTTA', 'module': Stub(), 'refiner': {'type': 'PAR'}})
-    with pytest.raises(ValueError, match=r'image\.png is \(24, 30\), its prediction \(3, 3\)'):
-        tta.merge_preds([[one]])
 
 
 def test_pipeline_of_the_fragment(picture):

@@ -134,15 +134,47 @@ def test_plain_test_reports_cams_and_segmentation(toy, run):
 
 def test_tta_and_crf_report_the_segmentation_that_they_write(toy, run):
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
-    record, masks = run('--tta', '--crf', name='test_tta_crf')
+    record, masks = run('--tta', '--crf', '--workers', '0', name='test_tta_crf')
     assert {key.split('/')[0] for key in record['metrics']} == {'seg'}
     assert record['metrics']['seg/mIoU'] == pytest.approx(evaluate_masks(toy, masks), abs=0.006)
+
+
+@pytest.mark.parametrize('views', [(), ('--tta',)], ids=['one view', 'tta'])
+def test_workers_change_nothing(run, views):
+    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
+    name = 'test_tta_crf' if views else 'test_crf'
+    serial, masks = run(*views, '--crf', '--workers', '0', name=name)
+    parallel, same = run(*views, '--crf', '--workers', '2', name=name)
+    _, plain = run(*views, name='test_tta' if views else 'test')
+    assert parallel == serial
+    assert list(same) == list(masks) == ['0', '1', '2']
+    assert all(np.array_equal(same[name], masks[name]) for name in masks)
+    assert any((plain[name] != masks[name]).any() for name in masks)
+
+
+def test_crf_of_a_paper(run):
+    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
+    record, named = run('--crf', 'weaktr-coco', '--workers', '0', name='test_crf')
+    assert record['crf'] == 'weaktr-coco'
+    options = ['crf.gaussian.compat=3', 'crf.bilateral.sxy=67', 'crf.bilateral.srgb=3']
+    _, written = run('--crf', '--workers', '0', '--cfg-options', *options, name='test_crf')
+    _, own = run('--crf', '--workers', '0', name='test_crf')
+    assert all(np.array_equal(written[name], named[name]) for name in named)
+    assert any((own[name] != named[name]).any() for name in named)
+
+
+def test_crf_by_another_refiner(run):
+    _, exact = run('--crf', '--cfg-options', 'crf.type=ExactCRF', 'crf.num_iter=2', name='test_crf')
+    _, plain = run()
+    assert any((plain[name] != exact[name]).any() for name in plain)
 
 
 def test_crf_without_pairwise_terms_changes_nothing(run):
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     _, plain = run()
-    _, same = run('--crf', '--cfg-options', 'crf.gaussian.compat=0', 'crf.bilateral.compat=0', name='test_crf')
+    _, same = run(
+        '--crf', '--workers', '0', '--cfg-options', 'crf.gaussian.compat=0', 'crf.bilateral.compat=0', name='test_crf'
+    )
     assert all(np.array_equal(plain[name], same[name]) for name in plain)
 
 

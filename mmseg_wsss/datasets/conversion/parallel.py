@@ -1,25 +1,18 @@
 """One function over many files, in several processes."""
 
-import multiprocessing
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from mmseg_wsss.progress import Progress
-from mmseg_wsss.pseudo_labels.pool import end_with_parent
+from mmseg_wsss.worker_pool import WorkerPool, usable_cores
 
 Result = TypeVar('Result')
-_QUEUED = 8  # tasks per worker that may wait in memory
 
 
 def default_workers() -> int:
     """As many processes as there are cores for this one, 16 at most: the disk is the limit then."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)
+    return min(16, usable_cores())
 
 
 def run_tasks(
@@ -39,45 +32,22 @@ def run_tasks(
     Raises:
         RuntimeError: a worker process died.
     """
-    with Progress(total, text) as progress:
-        results = _in_processes(function, tasks, workers) if workers else map(function, tasks)
+    results: deque[Result] = deque()
+    with (
+        Progress(total, text) as progress,
+        WorkerPool(_itself, dict(function=function), workers=workers, finished=results.append) as pool,
+    ):
+        for task in tasks:
+            pool.submit(task)
+            while results:
+                progress.advance()
+                yield results.popleft()
+        pool.collect()
         for result in results:
             progress.advance()
             yield result
 
 
-def _in_processes(function: Callable[[Any], Result], tasks: Iterable[Any], workers: int) -> Iterator[Result]:
-    with _pool(function.__module__, workers) as pool:
-        pending: deque[Future] = deque()
-        for task in tasks:
-            if len(pending) >= _QUEUED * workers:
-                yield _result(pending.popleft())
-            pending.append(pool.submit(function, task))
-        while pending:
-            yield _result(pending.popleft())
-
-
-def _result(future: Future) -> Any:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            'a worker process died, perhaps of too little memory: give fewer --workers; '
-            'the next call goes on with the files that are left'
-        ) from error
-
-
-@contextmanager
-def _pool(module: str, workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that are started afresh (a fork takes over the locks of torch's threads but not the threads)."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload([module])  # imported once, not by every worker
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    threading.Thread(target=end_with_parent, daemon=True).start()
+def _itself(*, function: Callable[[Any], Result]) -> Callable[[Any], Result]:
+    """The job of a worker is the function."""
+    return function

@@ -1,0 +1,107 @@
+"""Predictions refined in worker processes before they are measured."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
+from mmseg.registry import EVALUATOR, MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from ..models.refiners import unit_image
+from ..worker_pool import WorkerPool, usable_cores
+
+
+class RefineTask(NamedTuple):
+    """One image and the probabilities (K, H, W) of its classes: a float32 array for another process, or a tensor."""
+
+    img_path: str
+    scores: np.ndarray | Tensor
+
+
+class LabelRefiner:
+    """Refine probabilities along the colours of the image, take the class of the highest (the first of equals).
+
+    Args:
+        refiner: Config of a refiner.
+    """
+
+    def __init__(self, *, refiner: dict) -> None:
+        self.refiner = MODELS.build(refiner)
+
+    def __call__(self, task: RefineTask) -> np.ndarray:
+        """The ids (H, W), uint8 or, with more than 256 classes, int64."""
+        scores = torch.as_tensor(task.scores)
+        image = unit_image(task.img_path, scores.shape[-2:]).to(scores.device)
+        label = self.refiner(image, scores[None])[0].argmax(dim=0).cpu().numpy()
+        return label.astype(np.uint8) if len(scores) <= 256 else label
+
+
+@EVALUATOR.register_module()
+class RefiningEvaluator(Evaluator):
+    """Refines the softmax of ``seg_logits``, in worker processes, and has the metrics see the outcome.
+
+    The network goes on meanwhile. The metrics get the samples in their order, ``pred_sem_seg`` replaced and without
+    ``seg_logits``, once they are refined, so that numbers and files are those of ``workers=0``. A few images per worker
+    are kept in memory. Hooks that look at the outputs of the network see them as they were.
+
+    Args:
+        metrics: As mmengine's ``Evaluator`` has it.
+        refiner: ``forward(images, probabilities)``, for example ``dict(type='DenseCRF')``, with the original image
+            read from ``img_path``.
+        workers: Processes that refine. With 0 it is done in this one, on the device of the network: best for a
+            refiner that computes on a GPU. By default one per core where the refiner runs ``on_cpu`` only, else 0.
+    """
+
+    def __init__(self, metrics: Any, *, refiner: dict, workers: int | None = None) -> None:
+        super().__init__(metrics)
+        if workers is None:
+            workers = usable_cores() if getattr(MODELS.get(refiner['type']), 'on_cpu', False) else 0
+        self.workers = workers
+        self.refiner = refiner
+        self._pool: WorkerPool | None = None
+        self._batches: deque[tuple[Sequence[SegDataSample], Any]] = deque()
+        self._labels: list[np.ndarray] = []  # of the first batch, as far as they are there
+
+    def process(self, data_samples: Sequence[SegDataSample], data_batch: Any = None) -> None:
+        """Hand a batch over; those that are refined by now reach the metrics.
+
+        Raises:
+            ValueError: a sample has no ``seg_logits``, or another size than its image.
+            RuntimeError: a worker process died.
+        """
+        if self._pool is None:
+            job = dict(refiner=self.refiner)
+            self._pool = WorkerPool(LabelRefiner, job, workers=self.workers, finished=self._refined)
+        self._batches.append((data_samples, data_batch))
+        for sample in data_samples:
+            if 'seg_logits' not in sample:
+                raise ValueError(f'{sample.img_path}: the prediction has no seg_logits that could be refined')
+            scores = sample.seg_logits.data.softmax(dim=0)
+            del sample.seg_logits
+            self._pool.submit(RefineTask(sample.img_path, scores.float().cpu().numpy() if self.workers else scores))
+
+    def evaluate(self, size: int) -> dict:
+        """Wait for what is under way, then evaluate the metrics."""
+        if self._pool is not None:
+            self._pool.collect()
+            self._pool.close()
+            self._pool = None
+        return super().evaluate(size)
+
+    def _refined(self, label: np.ndarray) -> None:
+        """Labels come in the order of the samples."""
+        samples, data_batch = self._batches[0]
+        self._labels.append(label)
+        if len(self._labels) < len(samples):
+            return
+        for sample, found in zip(samples, self._labels, strict=True):
+            device = sample.pred_sem_seg.data.device
+            sample.pred_sem_seg = PixelData(data=torch.from_numpy(found).to(device).long()[None])
+        self._batches.popleft()
+        self._labels = []
+        super().process(samples, data_batch)

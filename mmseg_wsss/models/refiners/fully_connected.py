@@ -1,0 +1,89 @@
+"""What all fully connected conditional random fields share: their parameters, the start, which classes take part."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .interface import maps_per_image
+from .presets import find_preset
+
+NOTHING: Mapping[str, float] = MappingProxyType({})
+_SMALLEST = 1e-5  # below it a probability of 0 would veto its class for ever
+
+
+class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
+    """Mean-field inference in a fully connected CRF with Potts compatibilities (Krähenbühl & Koltun, NeurIPS 2011)::
+
+        Q_i(l) ~ p_i(l) exp(sum_m w_m sum_j k_m(i, j) / sqrt(d_m(i) d_m(j)) Q_j(l)),  d_m(i) = sum_j k_m(i, j)
+
+    ``num_iter`` times over, from Q = p; j runs over all pixels, i among them. The kernels are a Gaussian of the places
+    and a bilateral one of places and colours. How the sums over j are computed is left to the subclasses. A class that
+    scores 0 everywhere takes no part and stays 0.
+
+    Args:
+        preset: Name of a parameter set, see :data:`CRF_PRESETS`.
+        num_iter: Mean-field iterations; by default the preset's.
+        gaussian: Smoothness kernel: ``sxy``, its width in pixels, and ``compat``, its weight; a key that is left out
+            is the preset's.
+        bilateral: Appearance kernel: ``sxy`` in pixels, ``srgb`` in colour steps of 0..255, and ``compat``; likewise.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+
+    def __init__(
+        self,
+        *,
+        preset: str = 'toco',
+        num_iter: int | None = None,
+        gaussian: Mapping[str, float] = NOTHING,
+        bilateral: Mapping[str, float] = NOTHING,
+    ) -> None:
+        super().__init__()
+        base = find_preset(preset)
+        self.num_iter = base.num_iter if num_iter is None else num_iter
+        self.gaussian = {**base.gaussian, **gaussian}
+        self.bilateral = {**base.bilateral, **bilateral}
+
+    def extra_repr(self) -> str:
+        """Show the values that matter when the model is printed."""
+        return f'num_iter={self.num_iter}, gaussian={self.gaussian}, bilateral={self.bilateral}'
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, scores: Tensor) -> Tensor:
+        """Refine probabilities along the colours of the images.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1].
+            scores: (G * B, K, h, w) >= 0, G maps per image, map i belongs to image i % B; resized bilinearly to
+                (H, W) and divided by their sum over the classes.
+
+        Returns:
+            (G * B, K, H, W) float32 probabilities on the device of the scores, without gradient.
+        """
+        groups = maps_per_image(images, scores)
+        with torch.autocast(scores.device.type, enabled=False):
+            scores = F.interpolate(scores.float(), size=images.shape[-2:], mode='bilinear', align_corners=False)
+            pixels = (images.float() * 255).round().clamp(0, 255).repeat(groups, 1, 1, 1)
+            return torch.stack([self._refine(image, score) for image, score in zip(pixels, scores, strict=True)])
+
+    def _refine(self, image: Tensor, score: Tensor) -> Tensor:
+        """One image (3, H, W) in 0..255 and its scores (K, H, W)."""
+        refined = torch.zeros_like(score)
+        present = score.flatten(1).any(dim=1)
+        if present.any():
+            refined[present] = self._infer(image, self._unary(score[present])).to(refined)
+        return refined
+
+    def _unary(self, score: Tensor) -> Tensor:
+        """Energies (K, H, W) that the scores (K, H, W) of the classes present stand for, before any smoothing."""
+        probability = score / score.sum(dim=0).clamp(min=_SMALLEST)
+        return -probability.clamp(_SMALLEST, 1).log()
+
+    @abstractmethod
+    def _infer(self, image: Tensor, unary: Tensor) -> Tensor:
+        """Probabilities (K, H, W) of one image (3, H, W) in 0..255 with the energies ``unary`` (K, H, W)."""

@@ -1,0 +1,115 @@
+"""RefiningEvaluator: what the refiner sees, order and content of what the metrics see, with and without workers."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import DefaultScope
+from mmengine.structures import PixelData
+from mmseg.registry import EVALUATOR, METRICS, MODELS
+from mmseg.structures import SegDataSample
+from PIL import Image
+
+from mmseg_wsss.worker_pool import usable_cores
+
+CRF = dict(type='DenseCRF', num_iter=2)
+
+
+@METRICS.register_module()
+class Collect(BaseMetric):
+    """Keeps what it is given."""
+
+    default_prefix = ''
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def process(self, data_batch, data_samples):
+        self.seen += [(sample, data_batch) for sample in data_samples]
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        return dict(count=len(results))
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Five predictions of three classes, some off, for images of coloured areas in several sizes."""
+    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
+    found = []
+    for number in range(5):
+        truth = torch.zeros(20 + number, 30, dtype=torch.long)
+        truth[4 + number :, 9:] = 1 + number % 2
+        colours = torch.tensor([[20, 40, 200], [250, 30, 20], [0, 200, 90]], dtype=torch.uint8)
+        path = tmp_path / f'{number}.png'
+        Image.fromarray(colours[truth].numpy()).save(path)
+        one = SegDataSample(metainfo=dict(img_path=str(path)))
+        logits = 2 * torch.randn(3, *truth.shape) + 2 * torch.nn.functional.one_hot(truth, 3).permute(2, 0, 1)
+        one.seg_logits = PixelData(data=logits)
+        one.pred_sem_seg = PixelData(data=logits.argmax(dim=0, keepdim=True))
+        one.gt_sem_seg = PixelData(data=truth[None])
+        found.append(one)
+    return found
+
+
+def refined(samples, workers):
+    """The metric's (samples, batches) after all of them, in batches of 2, 2 and 1."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        evaluator = EVALUATOR.build(
+            dict(type='RefiningEvaluator', metrics=[dict(type='Collect')], refiner=CRF, workers=workers)
+        )
+        evaluator.dataset_meta = dict(classes=('a', 'b', 'c'))
+        for start in (0, 2, 4):
+            evaluator.process([one.clone() for one in samples[start : start + 2]], data_batch=f'batch {start}')
+        assert evaluator.evaluate(5) == dict(count=5)
+    return evaluator.metrics[0].seen
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_the_metrics_see_the_refined_labels_in_order(samples, workers):
+    seen = refined(samples, workers)
+    crf = MODELS.build(CRF)
+    assert [batch for _, batch in seen] == ['batch 0', 'batch 0', 'batch 2', 'batch 2', 'batch 4']
+    changed = 0
+    for (found, _), one in zip(seen, samples, strict=True):
+        assert found['img_path'] == one.img_path
+        assert 'seg_logits' not in found
+        rgb = torch.from_numpy(np.array(Image.open(one.img_path))).permute(2, 0, 1)[None] / 255
+        expected = crf(rgb, one.seg_logits.data.softmax(0)[None])[0].argmax(0)
+        assert torch.equal(found['pred_sem_seg']['data'], expected[None])
+        assert torch.equal(found['gt_sem_seg']['data'], one.gt_sem_seg.data)
+        changed += int((expected != one.pred_sem_seg.data[0]).sum())
+    assert changed > 20
+
+
+def test_workers_by_default(samples):
+    def workers(kind):
+        evaluator = dict(type='RefiningEvaluator', metrics=[dict(type='Collect')], refiner=dict(type=kind))
+        return EVALUATOR.build(evaluator).workers
+
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        assert workers('DenseCRF') == workers('LabelCRF') == usable_cores()
+        assert workers('ExactCRF') == workers('PAR') == 0
+
+
+def test_an_image_of_another_size_is_refused(samples):
+    samples[0].set_metainfo(dict(img_path=samples[3].img_path))
+    with pytest.raises(ValueError, match=r'3\.png is \(23, 30\), its prediction \(20, 30\)'):
+        refined(samples, 0)
+
+
+def test_predictions_without_logits_are_refused(samples):
+    del samples[1].seg_logits
+    with pytest.raises(ValueError, match=r'1\.png: the prediction has no seg_logits that could be refined'):
+        refined(samples, 0)
+
+
+def test_it_evaluates_again(samples):
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        evaluator = EVALUATOR.build(
+            dict(type='RefiningEvaluator', metrics=[dict(type='Collect')], refiner=CRF, workers=0)
+        )
+    for _ in range(2):
+        evaluator.process([samples[0].clone()])
+        assert evaluator.evaluate(1) == dict(count=1)
