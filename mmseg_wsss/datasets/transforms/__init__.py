@@ -1,6 +1,6 @@
 """Pipeline steps: decoding, geometry, photometry, views, packing."""
 
-from .crop import RandomPadCrop, ResizeToFit
+from .crop import RandomMixedCrop, RandomPadCrop, ResizeToFit
 from .formatting import PackWSSSInputs
 from .load_image import LoadImage, LoadMask, read_image
 from .load_image_labels import LoadImageLabels
@@ -16,6 +16,7 @@ __all__ = [
     'LoadTruth',
     'MultiView',
     'PackWSSSInputs',
+    'RandomMixedCrop',
     'RandomPadCrop',
     'ResizeToFit',
     'read_image',

@@ -3,6 +3,7 @@
 import struct
 from pathlib import Path
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import LoadAnnotations
@@ -62,7 +63,7 @@ def read_image(path: str | Path) -> np.ndarray:
             decompression bombs (``PIL.Image.MAX_IMAGE_PIXELS``), or its pixel values have no known range.
     """
     rgb = np.asarray(_to_rgb(_decode(str(path)), str(path)))
-    return np.ascontiguousarray(rgb[..., ::-1])
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
 @TRANSFORMS.register_module()

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from mmseg.datasets.transforms import RandomCrop
 from mmseg.registry import TRANSFORMS
 
-from mmseg_wsss.datasets.transforms import RandomPadCrop, ResizeToFit
+from mmseg_wsss.datasets.transforms import RandomMixedCrop, RandomPadCrop, ResizeToFit
 
 
 def mask_of(image):
@@ -112,3 +113,31 @@ def test_flip_scale_and_crop_keep_image_and_mask_together():
         h0, h1, w0, w1 = results['valid_box']
         assert inside.sum() == (h1 - h0) * (w1 - w0) == inside[h0:h1, w0:w1].sum()
     assert flips == {True, False}
+
+
+@pytest.mark.parametrize('ratio', [0.3, 0.75, 1.0])
+@pytest.mark.parametrize('shape', [(60, 90), (20, 70), (12, 15)], ids=str)
+def test_mixed_crops_are_those_of_mmseg(coordinates, shape, ratio):
+    image = coordinates(*shape)
+    # a few ids in large areas, most of it ignored or of one class
+    mask = np.array([[255, 3, 3], [3, 3, 0], [255, 0, 7]], dtype=np.uint8)
+    mask = mask.repeat(shape[0] // 3, axis=0).repeat(shape[1] // 3, axis=1)
+    settings = dict(crop_size=(16, 20), cat_max_ratio=ratio)
+    seen = []
+    for crop in (RandomCrop(**settings), RandomMixedCrop(**settings)):
+        np.random.seed(0)
+        results = [crop({'img': image, 'gt_seg_map': mask, 'seg_fields': ['gt_seg_map']}) for _ in range(40)]
+        seen.append([(result['img'], result['gt_seg_map']) for result in results])
+    for expected, found in zip(*seen, strict=True):
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_what_is_a_mixed_crop():
+    crop = RandomMixedCrop(crop_size=(4, 4), cat_max_ratio=0.75)
+    two = np.array([[0, 0, 0, 5], [255, 255, 0, 5]], dtype=np.uint8)  # 4 of 6 labelled pixels
+    assert crop._is_mixed(two)
+    two[1, 3] = 0  # 5 of 6
+    assert not crop._is_mixed(two)
+    assert not crop._is_mixed(np.full((2, 2), 5, dtype=np.uint8))
+    assert not crop._is_mixed(np.full((2, 2), 255, dtype=np.uint8))

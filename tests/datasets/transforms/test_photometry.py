@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
+from torchvision.transforms import v2
 
 from mmseg_wsss.datasets.transforms import DINOPhotometry
 
@@ -23,6 +24,23 @@ def test_solarize_by_hand(monkeypatch):
     image = np.array([[[0, 100, 127], [128, 200, 255]]], dtype=np.uint8)
     transform = fixed(monkeypatch, color=lambda x: x, blur_prob=0, solarize_prob=1)
     assert transform({'img': image})['img'].tolist() == [[[0, 100, 127], [127, 55, 0]]]
+
+
+def test_the_chain_is_torchvisions():
+    image = picture()
+    ours = DINOPhotometry(blur_prob=0, solarize_prob=0.5)
+    solarized = 0
+    for seed in range(30):
+        torch.manual_seed(seed)
+        output = ours({'img': image})['img']
+        torch.manual_seed(seed)
+        color = ours.color(Image.fromarray(np.ascontiguousarray(image[..., ::-1])))
+        torch.rand(1)  # whether to blur
+        if torch.rand(1).item() < 0.5:
+            color = v2.functional.solarize(color, 128)
+            solarized += 1
+        np.testing.assert_array_equal(output, np.asarray(color)[..., ::-1])
+    assert 5 < solarized < 25
 
 
 def test_blur_is_dinos_within_rounding(monkeypatch):
