@@ -8,13 +8,13 @@ Where the config's data set is absent, JPEG images of PASCAL VOC's size are draw
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from drawn_images import draw_images
 from machine import append_json, machine
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
@@ -22,7 +22,6 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from part_timer import CLOCKS, REST, WHOLE, PartTimer, peak_memory
-from PIL import Image
 
 from mmseg_wsss.models import ToCo
 
@@ -80,7 +79,7 @@ def use_drawn_images_if_absent(cfg: Config, folder: Path) -> str:
         return str(root)
     count, num_classes = 16, cfg.model.cam_head.num_classes
     classes = tuple(f'class{index}' for index in range(num_classes))
-    _draw_images(folder, count, classes)
+    draw_images(folder, count, classes)
     cfg.train_dataloader.dataset = dict(
         type='ImageTagDataset',
         data_root=str(folder),
@@ -90,18 +89,6 @@ def use_drawn_images_if_absent(cfg: Config, folder: Path) -> str:
         pipeline=dataset.pipeline,
     )
     return f'{count} drawn images'
-
-
-def _draw_images(folder: Path, count: int, classes: tuple[str, ...]) -> None:
-    """Coloured noise of few and of many pixels, 500x375 JPEG: as large and as costly to decode as a photograph."""
-    rng = np.random.default_rng(0)
-    (folder / 'images').mkdir(parents=True)
-    for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((500, 375), Image.BICUBIC)
-        pixels = np.asarray(coarse) + rng.normal(0, 12, (375, 500, 1))
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / 'images' / f'{number}.jpg', quality=90)
-    tags = {f'{number}.jpg': [classes[number % len(classes)]] for number in range(count)}
-    (folder / 'tags.json').write_text(json.dumps(tags))
 
 
 def wrap_parts(timer: PartTimer, model: ToCo, optim: OptimWrapper) -> None:
