@@ -3,12 +3,14 @@
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import mmcv
 import numpy as np
 import pytest
 import torch
+from launch import run_together
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import METRICS, MODELS
@@ -150,6 +152,20 @@ def test_workers_change_nothing(run, views):
     assert list(same) == list(masks) == ['0', '1', '2']
     assert all(np.array_equal(same[name], masks[name]) for name in masks)
     assert any((plain[name] != masks[name]).any() for name in masks)
+
+
+def test_launched_processes_with_workers_change_nothing(toy, run, tmp_path):
+    """Two processes with a worker each share three images."""
+    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
+    serial, masks = run('--crf', '--workers', '0', name='test_crf')
+    there = tmp_path / 'launched'
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    files = ['--work-dir', str(there), '--out', str(there / 'masks')]
+    options = ['--crf', '--workers', '1', '--launcher', 'pytorch']
+    run_together([*torchrun, ROOT / 'tools' / 'test.py', toy / 'toy.py', toy / 'toy.pth', *files, *options])
+    assert json.loads((there / 'test_crf.json').read_text())['metrics'] == serial['metrics']
+    assert sorted(path.stem for path in (there / 'masks').iterdir()) == sorted(masks)
+    assert all(np.array_equal(Image.open(there / 'masks' / f'{name}.png'), masks[name]) for name in masks)
 
 
 def test_crf_of_a_paper(run):
