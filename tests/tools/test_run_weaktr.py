@@ -110,7 +110,8 @@ def test_from_nothing_killed_continued_and_complete(tool, data, tmp_path, capsys
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     out = tmp_path / 'out'
     arguments = [*map(str, (data / 'cam.py', data / 'seg.py')), '--work-dir', str(out), '--sweep-split', 'val.txt']
-    stop_in_the_middle([sys.executable, str(TOOL), *arguments], out / 'cam/iter_5.pth')
+    # the second checkpoint: only after the first is whole does `last_checkpoint` name it
+    stop_in_the_middle([sys.executable, str(TOOL), *arguments], out / 'cam/iter_10.pth')
     assert not (out / f'cam/iter_{CAM_ITERS}.pth').exists(), 'killed in the middle'
 
     tool.main(arguments)
