@@ -17,9 +17,10 @@ from ..worker_pool import WorkerPool, usable_cores
 
 
 class RefineTask(NamedTuple):
-    """One image and the probabilities (K, H, W) of its classes: a float32 array for another process, or a tensor."""
+    """One image; its classes, as ids (P,), and their probabilities (P, H, W), as float32 arrays or as tensors."""
 
     img_path: str
+    ids: np.ndarray | Tensor
     scores: np.ndarray | Tensor
 
 
@@ -34,11 +35,10 @@ class LabelRefiner:
         self.refiner = MODELS.build(refiner)
 
     def __call__(self, task: RefineTask) -> np.ndarray:
-        """The ids (H, W), uint8 or, with more than 256 classes, int64."""
-        scores = torch.as_tensor(task.scores)
+        """The ids (H, W)."""
+        ids, scores = map(torch.as_tensor, (task.ids, task.scores))
         image = unit_image(task.img_path, scores.shape[-2:]).to(scores.device)
-        label = self.refiner(image, scores[None])[0].argmax(dim=0).cpu().numpy()
-        return label.astype(np.uint8) if len(scores) <= 256 else label
+        return ids[self.refiner(image, scores[None])[0].argmax(dim=0)].cpu().numpy()
 
 
 @EVALUATOR.register_module()
@@ -52,17 +52,19 @@ class RefiningEvaluator(Evaluator):
     Args:
         metrics: As mmengine's ``Evaluator`` has it.
         refiner: ``forward(images, probabilities)``, for example ``dict(type='DenseCRF')``, with the original image
-            read from ``img_path``.
+            read from ``img_path``. Where it has ``present(scores)``, classes that are not are left out before.
         workers: Processes that refine. With 0 it is done in this one, on the device of the network: best for a
             refiner that computes on a GPU. By default one per core where the refiner runs ``on_cpu`` only, else 0.
     """
 
     def __init__(self, metrics: Any, *, refiner: dict, workers: int | None = None) -> None:
         super().__init__(metrics)
+        built = MODELS.build(refiner)
         if workers is None:
-            workers = usable_cores() if getattr(MODELS.get(refiner['type']), 'on_cpu', False) else 0
+            workers = usable_cores() if getattr(built, 'on_cpu', False) else 0
         self.workers = workers
         self.refiner = refiner
+        self._present = getattr(built, 'present', lambda scores: scores.new_ones(len(scores), dtype=torch.bool))
         self._pool: WorkerPool | None = None
         self._batches: deque[tuple[Sequence[SegDataSample], Any]] = deque()
         self._labels: list[np.ndarray] = []  # of the first batch, as far as they are there
@@ -81,9 +83,13 @@ class RefiningEvaluator(Evaluator):
         for sample in data_samples:
             if 'seg_logits' not in sample:
                 raise ValueError(f'{sample.img_path}: the prediction has no seg_logits that could be refined')
-            scores = sample.seg_logits.data.softmax(dim=0)
+            scores = sample.seg_logits.data.float().softmax(dim=0)
             del sample.seg_logits
-            self._pool.submit(RefineTask(sample.img_path, scores.float().cpu().numpy() if self.workers else scores))
+            ids = torch.nonzero(self._present(scores))[:, 0]
+            scores = scores[ids]
+            if self.workers:  # tensors would be sent through shared memory, of which containers have little
+                ids, scores = ids.short().cpu().numpy(), scores.cpu().numpy()
+            self._pool.submit(RefineTask(sample.img_path, ids, scores))
 
     def evaluate(self, size: int) -> dict:
         """Wait for what is under way, then evaluate the metrics."""

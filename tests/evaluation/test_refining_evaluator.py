@@ -35,7 +35,7 @@ class Collect(BaseMetric):
 
 @pytest.fixture
 def samples(tmp_path):
-    """Five predictions of three classes, some off, for images of coloured areas in several sizes."""
+    """Five predictions of five classes, some off, for images of coloured areas in several sizes."""
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     found = []
     for number in range(5):
@@ -45,7 +45,8 @@ def samples(tmp_path):
         path = tmp_path / f'{number}.png'
         Image.fromarray(colours[truth].numpy()).save(path)
         one = SegDataSample(metainfo=dict(img_path=str(path)))
-        logits = 2 * torch.randn(3, *truth.shape) + 2 * torch.nn.functional.one_hot(truth, 3).permute(2, 0, 1)
+        logits = 2 * torch.randn(5, *truth.shape) + 2 * torch.nn.functional.one_hot(truth, 5).permute(2, 0, 1)
+        logits[[1, 3]] = logits[[3, 1]] - torch.tensor([90, 0])[:, None, None]  # 1 is absent, and 3 in its place
         one.seg_logits = PixelData(data=logits)
         one.pred_sem_seg = PixelData(data=logits.argmax(dim=0, keepdim=True))
         one.gt_sem_seg = PixelData(data=truth[None])
@@ -59,7 +60,7 @@ def refined(samples, workers):
         evaluator = EVALUATOR.build(
             dict(type='RefiningEvaluator', metrics=[dict(type='Collect')], refiner=CRF, workers=workers)
         )
-        evaluator.dataset_meta = dict(classes=('a', 'b', 'c'))
+        evaluator.dataset_meta = dict(classes=tuple('abcde'))
         for start in (0, 2, 4):
             evaluator.process([one.clone() for one in samples[start : start + 2]], data_batch=f'batch {start}')
         assert evaluator.evaluate(5) == dict(count=5)
@@ -79,6 +80,7 @@ def test_the_metrics_see_the_refined_labels_in_order(samples, workers):
         expected = crf(rgb, one.seg_logits.data.softmax(0)[None])[0].argmax(0)
         assert torch.equal(found['pred_sem_seg']['data'], expected[None])
         assert torch.equal(found['gt_sem_seg']['data'], one.gt_sem_seg.data)
+        assert set(expected.unique().tolist()) <= {0, 2, 3, 4}
         changed += int((expected != one.pred_sem_seg.data[0]).sum())
     assert changed > 20
 

@@ -21,8 +21,10 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
         Q_i(l) ~ p_i(l) exp(sum_m w_m sum_j k_m(i, j) / sqrt(d_m(i) d_m(j)) Q_j(l)),  d_m(i) = sum_j k_m(i, j)
 
     ``num_iter`` times over, from Q = p; j runs over all pixels, i among them. The kernels are a Gaussian of the places
-    and a bilateral one of places and colours. How the sums over j are computed is left to the subclasses. A class that
-    scores 0 everywhere takes no part and stays 0.
+    and a bilateral one of places and colours. How the sums over j are computed is left to the subclasses.
+
+    The time grows with the number of classes, so those whose probability is ``negligible`` everywhere take no part and
+    get 0. By default these are the ones below what probabilities are clipped at, of which nothing is left anyway.
 
     Args:
         preset: Name of a parameter set, see :data:`CRF_PRESETS`.
@@ -30,6 +32,7 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
         gaussian: Smoothness kernel: ``sxy``, its width in pixels, and ``compat``, its weight; a key that is left out
             is the preset's.
         bilateral: Appearance kernel: ``sxy`` in pixels, ``srgb`` in colour steps of 0..255, and ``compat``; likewise.
+        negligible: Classes whose probability exceeds this at no pixel are left out.
 
     Raises:
         ValueError: there is no such preset.
@@ -42,16 +45,19 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
         num_iter: int | None = None,
         gaussian: Mapping[str, float] = NOTHING,
         bilateral: Mapping[str, float] = NOTHING,
+        negligible: float = _SMALLEST,
     ) -> None:
         super().__init__()
         base = find_preset(preset)
         self.num_iter = base.num_iter if num_iter is None else num_iter
         self.gaussian = {**base.gaussian, **gaussian}
         self.bilateral = {**base.bilateral, **bilateral}
+        self.negligible = negligible
 
     def extra_repr(self) -> str:
         """Show the values that matter when the model is printed."""
-        return f'num_iter={self.num_iter}, gaussian={self.gaussian}, bilateral={self.bilateral}'
+        values = f'num_iter={self.num_iter}, gaussian={self.gaussian}, bilateral={self.bilateral}'
+        return f'{values}, negligible={self.negligible}'
 
     @torch.no_grad()
     def forward(self, images: Tensor, scores: Tensor) -> Tensor:
@@ -71,19 +77,27 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
             pixels = (images.float() * 255).round().clamp(0, 255).repeat(groups, 1, 1, 1)
             return torch.stack([self._refine(image, score) for image, score in zip(pixels, scores, strict=True)])
 
+    def present(self, score: Tensor) -> Tensor:
+        """Which classes of an image take part, bool (K,), by its scores (K, H, W)."""
+        return _shares(score).flatten(1).amax(dim=1) > self.negligible
+
     def _refine(self, image: Tensor, score: Tensor) -> Tensor:
         """One image (3, H, W) in 0..255 and its scores (K, H, W)."""
         refined = torch.zeros_like(score)
-        present = score.flatten(1).any(dim=1)
+        present = self.present(score)
         if present.any():
             refined[present] = self._infer(image, self._unary(score[present])).to(refined)
         return refined
 
     def _unary(self, score: Tensor) -> Tensor:
         """Energies (K, H, W) that the scores (K, H, W) of the classes present stand for, before any smoothing."""
-        probability = score / score.sum(dim=0).clamp(min=_SMALLEST)
-        return -probability.clamp(_SMALLEST, 1).log()
+        return -_shares(score).clamp(_SMALLEST, 1).log()
 
     @abstractmethod
     def _infer(self, image: Tensor, unary: Tensor) -> Tensor:
         """Probabilities (K, H, W) of one image (3, H, W) in 0..255 with the energies ``unary`` (K, H, W)."""
+
+
+def _shares(score: Tensor) -> Tensor:
+    """Probabilities (K, H, W) of the scores."""
+    return score / score.sum(dim=0).clamp(min=_SMALLEST)

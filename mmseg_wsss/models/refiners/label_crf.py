@@ -15,13 +15,13 @@ class LabelCRF(DenseCRF):
 
     The difference to :class:`DenseCRF`: how sure a score is does not count. Every pixel's best class gets the
     probability ``gt_prob`` and the other classes present share the rest. CAMs are no probabilities, so this is often
-    the better start. A class that scores 0 everywhere is not present: with gated CAMs these are the image's tags and
-    background.
+    the better start. The classes present are those that do not score 0 everywhere, with gated CAMs the image's tags and
+    background; none of them is negligible, because their number counts.
 
     Args:
         gt_prob: Probability of a pixel's label, in (0, 1).
         preset: WeakTr's for PASCAL VOC by default; for COCO 2014 it has ``'weaktr-coco-labels'``.
-        kwargs: Further ones of :class:`DenseCRF`.
+        kwargs: Further ones of :class:`DenseCRF`; ``negligible`` is 0.
 
     Raises:
         ValueError: ``gt_prob`` is not in (0, 1).
@@ -29,7 +29,7 @@ class LabelCRF(DenseCRF):
     """
 
     def __init__(self, *, gt_prob: float = 0.7, preset: str = 'weaktr-voc-labels', **kwargs) -> None:
-        super().__init__(preset=preset, **kwargs)
+        super().__init__(preset=preset, negligible=0.0, **kwargs)
         if not 0 < gt_prob < 1:
             raise ValueError(f'gt_prob is the probability of a label, in (0, 1), got {gt_prob}')
         self.gt_prob = gt_prob

@@ -1,11 +1,15 @@
 """DenseCRF: a direct pydensecrf call, the exact mean field on a small image, and what the wrapper adds."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmseg.registry import MODELS
+from PIL import Image
+
+VOC = Path(__file__).parents[3] / 'data/VOCdevkit/VOC2012/JPEGImages'
 
 pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
 
@@ -91,6 +95,47 @@ def test_absent_classes_stay_zero_and_change_nothing():
     assert refined[:, [0, 2, 4]].abs().max() == 0
     torch.testing.assert_close(refined[:, [1, 3]], build()(images, scores))
     assert build()(images, torch.zeros(1, 4, 14, 17)).abs().max() == 0
+
+
+def many_classes(name, seed):
+    """A photo (drawn where there is none) and 21 probabilities of a sure network, most of them small everywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    if (VOC / f'{name}.jpg').is_file():
+        image = torch.from_numpy(np.array(Image.open(VOC / f'{name}.jpg').convert('RGB').resize((160, 120))))
+        image = image.permute(2, 0, 1)[None] / 255
+    else:
+        areas = torch.rand(1, 3, 5, 6, generator=generator)
+        image = torch.nn.functional.interpolate(areas, size=(120, 160)) + 0.03 * torch.randn(1, 3, 120, 160)
+    logits = torch.randn(1, 21, 8, 10, generator=generator)
+    logits[:, :3] = 5 * logits[:, :3] + 22
+    logits = torch.nn.functional.interpolate(logits, size=(120, 160), mode='bilinear')
+    logits[:, :3] += 2 * torch.rand(1, 3, 120, 160, generator=generator)
+    return image.clamp(0, 1), logits
+
+
+@pytest.mark.parametrize('preset', ['toco', 'weaktr-voc', 'weaktr-coco'])
+@pytest.mark.parametrize('name', ['2007_000032', '2008_002293', '2010_000996', '2011_002697'])
+def test_negligible_classes_change_no_pixel(preset, name):
+    """Below the clipping value, the default, and where a class is unlikely everywhere."""
+    images, logits = many_classes(name, seed=len(preset))
+    labels = {}
+    for smallest, sharpness in [(1e-5, 1), (1e-3, 0.6)]:
+        scores = (sharpness * logits).softmax(dim=1)
+        few, every = build(preset=preset, negligible=smallest), build(preset=preset, negligible=0)
+        assert few.present(scores[0]).sum() <= 5
+        assert every.present(scores[0]).all()
+        labels[smallest] = [crf(images, scores)[0].argmax(dim=0) for crf in (few, every)]
+        assert torch.equal(*labels[smallest])
+        assert (labels[smallest][0] != scores[0].argmax(dim=0)).float().mean() > 0.02
+    assert build().negligible == 1e-5
+
+
+def test_present_classes():
+    scores = torch.tensor([[2.0, 3.0], [1.0, 0.0], [2e-5, 3e-5], [4e-5, 4e-5], [0.0, 0.0]])[:, None]
+    # by hand: shares of at most 1, 1/3, 1.0e-5 (3e-5 / 3), 1.3e-5 and 0
+    assert build().present(scores).tolist() == [True, True, False, True, False]
+    assert build(negligible=0.4).present(scores).tolist() == [True, False, False, False, False]
+    assert build(negligible=0).present(scores).tolist() == [True, True, True, True, False]
 
 
 def test_scale_of_the_scores_does_not_matter():

@@ -74,6 +74,14 @@ def test_classes_without_scores_are_left_out():
     torch.testing.assert_close(refined[:, [1, 3]], build()(images, scores))
 
 
+def test_every_class_with_scores_counts():
+    """However small: the others share what the label leaves."""
+    images, scores = scene(classes=4)
+    scores[:, 3] *= 1e-9
+    assert build().present(scores[0]).tolist() == [True] * 4
+    torch.testing.assert_close(build(**SILENT)(images, scores)[0, 3], torch.full((14, 17), 0.1))
+
+
 def test_a_class_alone_wins_everywhere():
     images, scores = scene()
     alone = scores * torch.tensor([0.0, 1.0, 0.0])[:, None, None]
