@@ -171,8 +171,9 @@ def summary(images: list[dict]) -> dict:
     """Means over the images; mIoU in percent over all of them together."""
     result = dict(images=len(images))
     for way in ('alone', *WAYS):
-        counts = PixelCounts(*np.array([one['counts'][way] for one in images]).sum(axis=0)[:, None])
-        result[f'mIoU {way}'] = nan_mean(rates(counts)['IoU'][0])
+        counts = np.array([one['counts'][way] for one in images]).sum(axis=0)
+        result[f'counts {way}'] = counts.tolist()
+        result[f'mIoU {way}'] = nan_mean(rates(PixelCounts(*counts[:, None]))['IoU'][0])
     for pair in images[0]['equal']:
         result[f'equal {pair}'] = statistics.fmean(one['equal'][pair] for one in images)
     result['equal, worst image'] = min(one['equal'][' '.join(WAYS)] for one in images)
@@ -230,7 +231,8 @@ def main(argv: list[str] | None = None) -> None:
             images = [json.loads(line) for line in args.partial.read_text().splitlines()]
         known = frozenset(one['name'] for one in images)
         images += side_by_side(source(*network, args.images, known), args)
-        record.update(side_by_side=images, summary=summary(images))
+        record['summary'] = summary(images)
+        record['side_by_side'] = [{key: one[key] for key in one if key != 'counts'} for one in images]
     if args.workers:
         record.update(tasks=args.tasks, workers=measure_workers(source(*network, args.tasks), args))
     print(to_table(record))

@@ -12,6 +12,7 @@ pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
+import crf_classes  # noqa: E402
 import dense_crf  # noqa: E402
 
 
@@ -54,3 +55,22 @@ def test_workers(monkeypatch):
     assert min(min(speeds) for speeds in found.values()) > 0
     table = dense_crf.to_table(dict(side_by_side=[], workers={'1': [2.0, 1.0, 3.0], '2': [3.4, 9.0, 1.0]}))
     assert table.splitlines()[2:] == ['| 1 | 2.00 | 1.00 |', '| 2 | 3.40 | 0.85 |']
+
+
+def test_classes(monkeypatch, capsys, tmp_path):
+    """Sure predictions lose classes, unsure ones none; without a limit nothing changes."""
+    torch.manual_seed(0)
+    samples = [dense_crf.shrunk(sample, 0.1) for sample in dense_crf.drawn(2)]
+    monkeypatch.setattr(crf_classes, 'drawn', lambda count: iter(samples[:count]))
+    out = tmp_path / 'out.json'
+    crf_classes.main(['--images', '2', '--sharpen', '0.1', '30', '--json', str(out)])
+    (record,) = json.loads(out.read_text())
+    assert record['pixels'] == 2 * 38 * 50
+    assert {count: len(found) for count, found in record['by_count'].items()} == {
+        str(count): 2 for count in crf_classes.COUNTS
+    }
+    for one in record['by_limit']:
+        scores = [(one['sharpen'] * sample.scores[0].log()).softmax(dim=0) for sample in samples]
+        assert one['classes'] == [(score.amax(dim=(1, 2)) > one['limit']).sum() for score in scores]
+        assert one['changed'] == [0, 0] or one['limit'] > 0
+    assert '| x0.1 | 0 | 3.0 |' in capsys.readouterr().out

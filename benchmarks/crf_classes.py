@@ -1,0 +1,106 @@
+"""What leaving out negligible classes saves in ``DenseCRF``, and whether it changes a pixel.
+
+    python benchmarks/crf_classes.py --config CONFIG --checkpoint FILE --json benchmarks/results/crf_classes_cpu.json
+
+First the CPU seconds of one image by the number of classes that take part: those of the network, or as many more with
+small random scores. Then, on the predictions of the network, for each value of ``negligible``: the classes that are
+left, the CPU seconds, and the pixels of all images whose label is another than with all classes. ``--sharpen``
+multiplies the logits: a network of few classes that was trained briefly is less sure than a published one.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from dense_crf import Sample, drawn, predictions
+from machine import append_json, machine
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_wsss.models.refiners import CRF_PRESETS
+
+COUNTS = (2, 3, 7, 21, 81)
+LIMITS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--config', help='of the network (default: no network, drawn images)')
+    add('--checkpoint', help='of the network')
+    add('--preset', choices=list(CRF_PRESETS), default='weaktr-voc')
+    add('--images', type=int, default=25, help='default: 25')
+    add('--sharpen', type=float, nargs='+', default=[1, 3, 6], help='factors of the logits (default: 1 3 6)')
+    add('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
+    args = parser.parse_args(argv)
+    if (args.config is None) != (args.checkpoint is None):
+        parser.error('--config and --checkpoint belong together')
+    return args
+
+
+def refine(image: Tensor, scores: Tensor, **values) -> tuple[Tensor, float, int]:
+    """The labels (H, W), the CPU seconds, and how many classes took part."""
+    crf = MODELS.build(dict(type='DenseCRF', **values))
+    start = time.process_time()
+    label = crf(image, scores)[0].argmax(dim=0)
+    return label, time.process_time() - start, int(crf.present(scores[0]).sum())
+
+
+def by_count(samples: list[Sample], preset: str) -> dict[str, list[float]]:
+    """CPU seconds of every image by the number of classes."""
+    found: dict[str, list[float]] = {str(count): [] for count in COUNTS}
+    for image, scores in ((sample.image, sample.scores) for sample in samples):
+        for count, seconds in found.items():
+            more = 0.01 * torch.rand(1, max(0, int(count) - scores.shape[1]), *scores.shape[-2:])
+            some = torch.cat((scores, more), dim=1)[:, : int(count)]
+            seconds.append(refine(image, some, preset=preset, negligible=0.0)[1])
+    return found
+
+
+def by_limit(samples: list[Sample], preset: str, sharpen: float) -> list[dict]:
+    """A record per value of ``negligible``, with a number per image of each kind."""
+    found = [dict(sharpen=sharpen, limit=limit, classes=[], cpu_seconds=[], changed=[]) for limit in LIMITS]
+    for sample in samples:
+        scores = (sharpen * sample.scores.log()).softmax(dim=1)
+        truth = None
+        for one in found:
+            label, seconds, classes = refine(sample.image, scores, preset=preset, negligible=one['limit'])
+            truth = label if truth is None else truth
+            one['classes'].append(classes)
+            one['cpu_seconds'].append(seconds)
+            one['changed'].append(int((label != truth).sum()))
+    return found
+
+
+def to_table(record: dict) -> str:
+    """Markdown: a line per number of classes, then one per sharpening and limit."""
+    lines = ['| classes | CPU s per image |', '|--:|--:|']
+    lines += [f'| {count} | {statistics.median(found):.2f} |' for count, found in record['by_count'].items()]
+    head = '| logits | `negligible` | classes left | CPU s per image | pixels that change |'
+    lines += ['', head, '|--:' * 5 + '|']
+    for one in record['by_limit']:
+        classes, seconds = (statistics.fmean(one[key]) for key in ('classes', 'cpu_seconds'))
+        changed = sum(one['changed'])
+        lines.append(f'| x{one["sharpen"]:g} | {one["limit"]:g} | {classes:.1f} | {seconds:.2f} | {changed} |')
+    return '\n'.join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print."""
+    args = parse_args(argv)
+    torch.manual_seed(0)
+    samples = list(predictions(args.config, args.checkpoint, args.images) if args.config else drawn(args.images))
+    pixels = sum(sample.truth.numel() for sample in samples)
+    record = dict(machine(torch.device('cpu')), source=args.config or 'drawn', preset=args.preset, pixels=pixels)
+    record['by_count'] = by_count(samples[:5], args.preset)
+    record['by_limit'] = [one for sharpen in args.sharpen for one in by_limit(samples, args.preset, sharpen)]
+    print(f'{len(samples)} images, {pixels} pixels, preset {args.preset}\n\n{to_table(record)}')
+    if args.json:
+        append_json(record, args.json)
+
+
+if __name__ == '__main__':
+    main()
