@@ -1,115 +1,29 @@
 """tools/test.py and the page of pictures with a random toy ToCo on drawn images: files, numbers and messages."""
 
-import importlib.util
 import json
 import shutil
-import sys
-from pathlib import Path
+from functools import partial
 
 import mmcv
 import numpy as np
 import pytest
 import torch
-from launch import run_together
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmseg.registry import METRICS, MODELS
+from mmseg.registry import METRICS
 from PIL import Image
-
-ROOT = Path(__file__).parents[2]
-CONFIG = """
-default_scope = 'mmseg'
-custom_imports = dict(imports=['mmseg_wsss'])
-_base_ = {base!r}
-head = dict(type='ClsCAMHead', num_classes=2, in_channels=16)
-model = dict(
-    type='ToCo',
-    data_preprocessor=dict(
-        type='WSSSDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True, pad_val=0, seg_pad_val=255
-    ),
-    backbone=dict(
-        type='TokenViT', img_size=32, patch_size=8, out_indices=(0, 1),
-        arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
-    ),
-    cam_head=dict(in_index=1, **head),
-    aux_cam_head=dict(in_index=0, **head),
-    refiner=dict(type='PAR', num_iter=2, dilations=(1, 2)),
-    decode_head=dict(
-        type='FCNHead', in_channels=16, in_index=1, channels=8, num_convs=1, concat_input=False, dropout_ratio=0.0,
-        norm_cfg=None, num_classes=3, align_corners=False,
-    ),
-    test_cfg=dict(mode='whole', cam=True),
-)
-test_dataloader = val_dataloader = dict(
-    batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='ImageTagDataset', data_root={root!r}, classes=('cat', 'dog'), test_mode=True,
-        data_prefix=dict(img_path='images', seg_map_path='masks'), image_labels=dict(type='TagFile', path='tags.json'),
-        pipeline=[dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackWSSSInputs')],
-    ),
-)
-test_evaluator = val_evaluator = dict(type='CAMIoUMetric')
-test_cfg = dict()
-val_cfg = dict()
-"""
-
-
-def load_tool(name):
-    spec = importlib.util.spec_from_file_location(f'tool_{Path(name).stem}', ROOT / 'tools' / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def build_model(root):
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        return MODELS.build(Config.fromfile(root / 'toy.py').model)
+from tool_module import load_tool
+from toy_segmentation import build_model, make_toy, run_test
 
 
 @pytest.fixture(scope='module')
 def toy(tmp_path_factory):
-    """Three images of two sizes with masks and tags, two configs, a checkpoint of random weights."""
-    root = tmp_path_factory.mktemp('toy')
-    rng = np.random.default_rng(0)
-    for folder in ('images', 'masks'):
-        (root / folder).mkdir()
-    for number, (height, width) in enumerate([(40, 48), (48, 40), (40, 48)]):
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(root / f'images/{number}.png')
-        mask = np.full((height, width), 255, np.uint8)
-        mask[4:] = rng.integers(0, 3, (height - 4, width))
-        Image.fromarray(mask).save(root / f'masks/{number}.png')
-    (root / 'tags.json').write_text(json.dumps({'0.png': ['cat'], '1.png': ['cat', 'dog'], '2.png': ['dog']}))
-    tta = str(ROOT / 'configs' / '_base_' / 'tta.py')
-    (root / 'toy.py').write_text(CONFIG.format(base=[tta], root=str(root)))
-    (root / 'no_tta.py').write_text(CONFIG.format(base=[], root=str(root)))
-    torch.manual_seed(0)
-    model = build_model(root)
-    for parameter in model.parameters():
-        parameter.data.normal_(std=0.2)  # zero biases and tiny weights would predict one class everywhere
-    torch.save({'state_dict': model.state_dict(), 'meta': {}}, root / 'toy.pth')
-    return root
+    """The folder of the network and its images."""
+    return make_toy(tmp_path_factory.mktemp('toy'))
 
 
 @pytest.fixture
 def run(toy, tmp_path):
-    """Run the tool; gives the record it wrote and the masks by name."""
-
-    def run_tool(*options, name='test', config=toy / 'toy.py'):
-        out = tmp_path / 'masks'
-        arguments = [
-            str(config),
-            str(toy / 'toy.pth'),
-            '--work-dir',
-            str(tmp_path),
-            '--out',
-            str(out),
-            *options,
-        ]
-        load_tool('test.py').main(arguments)
-        masks = {path.stem: np.array(Image.open(path)) for path in sorted(out.iterdir())}
-        return json.loads((tmp_path / f'{name}.json').read_text()), masks
-
-    return run_tool
+    """Run the tool with some options; gives the record it wrote and the masks by name."""
+    return partial(run_test, toy, tmp_path)
 
 
 def evaluate_masks(toy, masks):
@@ -139,59 +53,6 @@ def test_tta_and_crf_report_the_segmentation_that_they_write(toy, run):
     record, masks = run('--tta', '--crf', '--workers', '0', name='test_tta_crf')
     assert {key.split('/')[0] for key in record['metrics']} == {'seg'}
     assert record['metrics']['seg/mIoU'] == pytest.approx(evaluate_masks(toy, masks), abs=0.006)
-
-
-@pytest.mark.parametrize('views', [(), ('--tta',)], ids=['one view', 'tta'])
-def test_workers_change_nothing(run, views):
-    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
-    name = 'test_tta_crf' if views else 'test_crf'
-    serial, masks = run(*views, '--crf', '--workers', '0', name=name)
-    parallel, same = run(*views, '--crf', '--workers', '2', name=name)
-    _, plain = run(*views, name='test_tta' if views else 'test')
-    assert parallel == serial
-    assert list(same) == list(masks) == ['0', '1', '2']
-    assert all(np.array_equal(same[name], masks[name]) for name in masks)
-    assert any((plain[name] != masks[name]).any() for name in masks)
-
-
-def test_launched_processes_with_workers_change_nothing(toy, run, tmp_path):
-    """Two processes with a worker each share three images."""
-    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
-    serial, masks = run('--crf', '--workers', '0', name='test_crf')
-    there = tmp_path / 'launched'
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
-    files = ['--work-dir', str(there), '--out', str(there / 'masks')]
-    options = ['--crf', '--workers', '1', '--launcher', 'pytorch']
-    run_together([*torchrun, ROOT / 'tools' / 'test.py', toy / 'toy.py', toy / 'toy.pth', *files, *options])
-    assert json.loads((there / 'test_crf.json').read_text())['metrics'] == serial['metrics']
-    assert sorted(path.stem for path in (there / 'masks').iterdir()) == sorted(masks)
-    assert all(np.array_equal(Image.open(there / 'masks' / f'{name}.png'), masks[name]) for name in masks)
-
-
-def test_crf_of_a_paper(run):
-    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
-    record, named = run('--crf', 'weaktr-coco', '--workers', '0', name='test_crf')
-    assert record['crf'] == 'weaktr-coco'
-    options = ['crf.gaussian.compat=3', 'crf.bilateral.sxy=67', 'crf.bilateral.srgb=3']
-    _, written = run('--crf', '--workers', '0', '--cfg-options', *options, name='test_crf')
-    _, own = run('--crf', '--workers', '0', name='test_crf')
-    assert all(np.array_equal(written[name], named[name]) for name in named)
-    assert any((own[name] != named[name]).any() for name in named)
-
-
-def test_crf_by_another_refiner(run):
-    _, exact = run('--crf', '--cfg-options', 'crf.type=ExactCRF', 'crf.num_iter=2', name='test_crf')
-    _, plain = run()
-    assert any((plain[name] != exact[name]).any() for name in plain)
-
-
-def test_crf_without_pairwise_terms_changes_nothing(run):
-    pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
-    _, plain = run()
-    _, same = run(
-        '--crf', '--workers', '0', '--cfg-options', 'crf.gaussian.compat=0', 'crf.bilateral.compat=0', name='test_crf'
-    )
-    assert all(np.array_equal(plain[name], same[name]) for name in plain)
 
 
 def test_tta_is_the_sum_over_flips_and_the_maximum_over_scales(toy, run):

@@ -1,0 +1,75 @@
+"""tools/test.py --crf: worker processes, here and under torchrun, change nothing; presets and other refiners."""
+
+import json
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from launch import run_together
+from PIL import Image
+from tool_module import TOOLS
+from toy_segmentation import make_toy, run_test
+
+pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory):
+    """The folder of the network and its images."""
+    return make_toy(tmp_path_factory.mktemp('toy'))
+
+
+@pytest.fixture
+def run(toy, tmp_path):
+    """Run the tool with some options; gives the record it wrote and the masks by name."""
+    return partial(run_test, toy, tmp_path)
+
+
+@pytest.mark.parametrize('views', [(), ('--tta',)], ids=['one view', 'tta'])
+def test_workers_change_nothing(run, views):
+    name = 'test_tta_crf' if views else 'test_crf'
+    serial, masks = run(*views, '--crf', '--workers', '0', name=name)
+    parallel, same = run(*views, '--crf', '--workers', '2', name=name)
+    _, plain = run(*views, name='test_tta' if views else 'test')
+    assert parallel == serial
+    assert list(same) == list(masks) == ['0', '1', '2']
+    assert all(np.array_equal(same[name], masks[name]) for name in masks)
+    assert any((plain[name] != masks[name]).any() for name in masks)
+
+
+def test_launched_processes_with_workers_change_nothing(toy, run, tmp_path):
+    """Two processes with a worker each share three images."""
+    serial, masks = run('--crf', '--workers', '0', name='test_crf')
+    there = tmp_path / 'launched'
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    files = ['--work-dir', str(there), '--out', str(there / 'masks')]
+    options = ['--crf', '--workers', '1', '--launcher', 'pytorch']
+    run_together([*torchrun, TOOLS / 'test.py', toy / 'toy.py', toy / 'toy.pth', *files, *options])
+    assert json.loads((there / 'test_crf.json').read_text())['metrics'] == serial['metrics']
+    assert sorted(path.stem for path in (there / 'masks').iterdir()) == sorted(masks)
+    assert all(np.array_equal(Image.open(there / 'masks' / f'{name}.png'), masks[name]) for name in masks)
+
+
+def test_crf_of_a_paper(run):
+    record, named = run('--crf', 'weaktr-coco', '--workers', '0', name='test_crf')
+    assert record['crf'] == 'weaktr-coco'
+    options = ['crf.gaussian.compat=3', 'crf.bilateral.sxy=67', 'crf.bilateral.srgb=3']
+    _, written = run('--crf', '--workers', '0', '--cfg-options', *options, name='test_crf')
+    _, own = run('--crf', '--workers', '0', name='test_crf')
+    assert all(np.array_equal(written[name], named[name]) for name in named)
+    assert any((own[name] != named[name]).any() for name in named)
+
+
+def test_crf_by_another_refiner(run):
+    _, exact = run('--crf', '--cfg-options', 'crf.type=ExactCRF', 'crf.num_iter=2', name='test_crf')
+    _, plain = run()
+    assert any((plain[name] != exact[name]).any() for name in plain)
+
+
+def test_crf_without_pairwise_terms_changes_nothing(run):
+    _, plain = run()
+    _, same = run(
+        '--crf', '--workers', '0', '--cfg-options', 'crf.gaussian.compat=0', 'crf.bilateral.compat=0', name='test_crf'
+    )
+    assert all(np.array_equal(plain[name], same[name]) for name in plain)
