@@ -124,3 +124,18 @@ def test_traced_modules_hold_no_operator_of_onednn():
     _, ours = pair()
     traced = torch.jit.trace(ours, torch.randn(2, 12))
     assert 'mkldnn' not in str(traced.inlined_graph)
+
+
+def test_compiled_modules_are_pytorchs_in_one_graph():
+    _, ours = pair()
+    graphs = []
+
+    def backend(graph, example_inputs):
+        graphs.append(str(graph.graph))
+        return graph.forward
+
+    x = torch.randn(2, 12)
+    torch.testing.assert_close(torch.compile(ours, backend=backend, fullgraph=True)(x), ours(x))
+    assert len(graphs) == 1
+    assert 'linear' in graphs[0]
+    assert 'mkldnn' not in graphs[0]
