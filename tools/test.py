@@ -57,6 +57,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     """The config with the command line's values in it."""
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
+    if isinstance(args.crf, str):  # in place of what the config has; options on the command line go on top
+        cfg.crf = {'type': cfg.get('crf', {}).get('type', 'DenseCRF'), 'preset': args.crf}
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
@@ -67,7 +69,7 @@ def build_cfg(args: argparse.Namespace) -> Config:
         root = image_folder(cfg.test_dataloader.dataset)
         cfg.test_evaluator = [*evaluators, {'type': 'MaskWriter', 'out_dir': args.out, 'img_root': root}]
     if args.crf:
-        use_crf(cfg, preset=None if args.crf is True else args.crf, workers=args.workers)
+        use_crf(cfg, workers=args.workers)
     if args.tta:
         use_tta(cfg)
     return cfg

@@ -16,32 +16,29 @@ def use_tta(cfg: Config) -> None:
     if not ('tta_model' in cfg and 'tta_pipeline' in cfg):
         raise ValueError(f'{cfg.filename} has no tta_model and tta_pipeline; add configs/_base_/tta.py to its _base_')
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    segment_only(cfg)
+    _segment_only(cfg)
     own = cfg.pop('data_preprocessor', None)  # the Runner would give it to the wrapper, and that overrules the model's
     if own is not None:
         cfg.model.setdefault('data_preprocessor', own)
     cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
-def use_crf(cfg: Config, *, preset: str | None = None, workers: int | None = None) -> None:
+def use_crf(cfg: Config, *, workers: int | None = None) -> None:
     """Refine the segmentation by the config's ``crf`` before it is evaluated; CAMs are not evaluated then.
 
     Call it before :func:`use_tta`.
 
     Args:
         cfg: Changed in place.
-        preset: A set of :data:`mmseg_wsss.models.refiners.CRF_PRESETS` in place of the config's values.
         workers: As ``RefiningEvaluator`` has it.
     """
     refiner = {'type': 'DenseCRF', **cfg.get('crf', {})}
-    if preset is not None:
-        refiner = {'type': refiner['type'], 'preset': preset}
-    segment_only(cfg)
+    _segment_only(cfg)
     evaluator = {'type': 'RefiningEvaluator', 'metrics': cfg.test_evaluator, 'refiner': refiner, 'workers': workers}
     cfg.test_evaluator = evaluator
 
 
-def segment_only(cfg: Config) -> None:
+def _segment_only(cfg: Config) -> None:
     """Let the model make no CAMs."""
     cfg.model.setdefault('test_cfg', {'mode': 'whole'})
     cfg.model.test_cfg.cam = False

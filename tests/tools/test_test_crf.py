@@ -59,6 +59,10 @@ def test_crf_of_a_paper(run):
     _, own = run('--crf', '--workers', '0', name='test_crf')
     assert all(np.array_equal(written[name], named[name]) for name in named)
     assert any((own[name] != named[name]).any() for name in named)
+    off = ['crf.gaussian.compat=0', 'crf.bilateral.compat=0']
+    _, silent = run('--crf', 'weaktr-coco', '--workers', '0', '--cfg-options', *off, name='test_crf')
+    _, plain = run()
+    assert all(np.array_equal(silent[name], plain[name]) for name in plain), 'options go on top of the preset'
 
 
 def test_crf_by_another_refiner(run):
