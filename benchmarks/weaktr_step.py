@@ -138,7 +138,8 @@ def compare(rounds: int, **case) -> dict:
             with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
                 runs[way].append(pool.submit(measure, way, **case).result())
     for way in ways:
-        tolerance = dict(rtol=0.05 if case['amp'] else 1e-3, atol=1e-6)
+        # the plain way sums over heads in bfloat16 too, and normalising a CAM stretches its errors
+        tolerance = dict(rtol=0.2 if case['amp'] else 1e-3, atol=1e-6)
         np.testing.assert_allclose(runs[way][0]['results'], runs[PLAIN][0]['results'], **tolerance)
     return dict(images=case['shape'][0], runs=runs)
 
