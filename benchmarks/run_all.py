@@ -31,16 +31,22 @@ class Job(NamedTuple):
 
 
 JOBS = (
-    Job('toco_speedup_float32', 'toco_speedup.py', '--no-amp --iters 3 --warmup 1', '--no-amp --iters 20 --warmup 5'),
-    Job('toco_speedup_bfloat16', 'toco_speedup.py', '--amp --iters 3 --warmup 1', '--amp --iters 20 --warmup 5'),
-    Job('toco_speedup_tiny', 'toco_speedup.py', f'--config {TINY} --iters 10', f'--config {TINY} --iters 20'),
+    Job('toco_speedup_float32', 'toco_speedup.py', '--no-amp --iters 2 --warmup 1', '--no-amp --iters 20 --warmup 5'),
+    Job('toco_speedup_bfloat16', 'toco_speedup.py', '--amp --iters 2 --warmup 1', '--amp --iters 20 --warmup 5'),
+    Job('toco_speedup_tiny', 'toco_speedup.py', f'--config {TINY} --iters 7', f'--config {TINY} --iters 20'),
     Job(
         'toco_speedup_compiled',
         'toco_speedup.py',
         None,
         '--amp --iters 20 --warmup 5 --cfg-options model.backbone.compile_blocks=True',
     ),
-    Job('toco_step', 'toco_step.py', '--no-amp --iters 3 --warmup 1', '--amp --iters 20 --warmup 5'),
+    Job('toco_step', 'toco_step.py', '--no-amp --iters 2 --warmup 1', '--amp --iters 20 --warmup 5'),
+    Job('weaktr_step', 'weaktr_step.py', '', '--iters 10'),
+    Job('weaktr_step_bfloat16', 'weaktr_step.py', None, '--amp --iters 10'),
+    Job('dense_energy', 'dense_energy.py', '', '--images 4'),
+    Job('dense_crf_workers', 'dense_crf.py', '--images 0', None),
+    Job('dense_crf', 'dense_crf.py', None, '--workers 0'),
+    Job('data_pipeline', 'data_pipeline.py', '', '--workers 1 2 4 8'),
 )
 
 
