@@ -37,6 +37,7 @@ ZOO = (
     _named('deit_small', f'{_FACEBOOK}/deit/deit_small_patch16_224-cd65a155.pth', 'cd65a155'),
     _named('deit_base', f'{_FACEBOOK}/deit/deit_base_patch16_224-b5f2ef4d.pth', 'b5f2ef4d'),
     _timm('vit_base_patch16_224.augreg_in21k'),
+    _timm('vit_large_patch16_224.augreg_in21k'),
     _timm('vit_small_patch16_384.augreg_in21k_ft_in1k'),
     _named('dinov2_vits14', f'{_FACEBOOK}/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth'),
     _named(
