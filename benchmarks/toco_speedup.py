@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from allocation_counter import AllocationCounter
+from attention_flops import flop_counter
 from machine import append_json
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -29,7 +30,6 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from plain_toco import PlainToCo
 from toco_step import add_arguments, build_cfg, describe, use_drawn_images_if_absent
-from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_wsss.models import ToCo
 from mmseg_wsss.models.onednn_linear import OneDNNLinear
@@ -94,7 +94,7 @@ class Way:
 
     def flops(self, batch: dict) -> int:
         """Floating-point operations of one step's matrix products, convolutions and attention."""
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             self.step(batch)
         return counter.get_total_flops()
 

@@ -1,18 +1,14 @@
 """Fully connected conditional random field in PyTorch, by exact sums over all pixels."""
 
 from collections.abc import Callable
-from math import ceil
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..bilateral_sum import bilateral_features
 from ..near_bilateral_sum import repeated_bilateral_sum
 from .fully_connected import FullyConnectedCRF
-
-_RADIUS = 6  # in standard deviations: beyond, a Gaussian weighs less than float32 can add to its middle
 
 
 @MODELS.register_module()
@@ -21,7 +17,7 @@ class ExactCRF(FullyConnectedCRF):
 
     The difference to :class:`DenseCRF`: its permutohedral lattice is an approximation, here the sums are those of the
     formula (on a CPU up to weights below 4e-6, on a GPU in float16 arithmetic). The price is time that grows with the
-    square of the number of pixels: for GPUs, and for checks; ``benchmarks/README.md`` has both side by side.
+    square of the number of pixels: for GPUs, and for checks; ``docs/performance.md`` has both side by side.
     """
 
     def _infer(self, image: Tensor, unary: Tensor) -> Tensor:
@@ -57,13 +53,12 @@ def gaussian_sum(sigma: float, size: tuple[int, int]) -> Callable[[Tensor], Tens
         (h * w, K) -> (h * w, K); the two directions one after the other.
     """
 
+    def kernel(side: int, like: Tensor) -> Tensor:
+        places = torch.arange(side).to(like)
+        return torch.exp((places[:, None] - places).div(sigma).square() / -2)
+
     def sums(values: Tensor) -> Tensor:
-        maps = values.T.unflatten(1, size)[:, None]  # (K, 1, h, w)
-        for axis, side in enumerate(size):
-            radius = min(side - 1, ceil(_RADIUS * sigma))
-            kernel = torch.exp(torch.arange(-radius, radius + 1).to(values).div(sigma).square() / -2)
-            shape, padding = ((1, 1, -1, 1), (radius, 0)) if axis == 0 else ((1, 1, 1, -1), (0, radius))
-            maps = F.conv2d(maps, kernel.view(shape), padding=padding)
-        return maps[:, 0].flatten(1).T
+        rows, columns = (kernel(side, values) for side in size)
+        return (rows @ values.T.unflatten(1, size) @ columns).flatten(1).T  # (K, h, w) in between
 
     return sums
