@@ -63,7 +63,7 @@ def grouped_bilateral_sum(features: Tensor, values: Tensor, *, max_groups: int =
 
     A group is the pixels of one cell of a grid in feature space, the finest that has few enough occupied cells. It acts
     as a Gaussian with the mean and covariance of its pixels, which carries the sum of their values. Pixels whose values
-    are all zero (padding) are left out. What it costs and misses on photos: ``benchmarks/README.md``.
+    are all zero (padding) are left out. What it costs and misses on photos: ``docs/performance.md``.
 
     Args:
         features: centred (B, n, D).
