@@ -46,6 +46,8 @@ JOBS = (
     Job('dense_energy', 'dense_energy.py', '', '--images 4'),
     Job('dense_crf_workers', 'dense_crf.py', '--images 0', None),
     Job('dense_crf', 'dense_crf.py', None, '--workers 0'),
+    Job('crf_classes', 'crf_classes.py', '', None),
+    Job('step_flops', 'step_flops.py', '', None),
     Job('data_pipeline', 'data_pipeline.py', '', '--workers 1 2 4 8'),
 )
 

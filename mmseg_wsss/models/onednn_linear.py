@@ -9,7 +9,7 @@ import torch
 from mmcv.cnn import bricks
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.utils.flop_counter import register_flop_formula
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 _REPLACED = (nn.Linear, bricks.wrappers.Linear)  # the second only treats empty inputs of PyTorch 1.5 in another way
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
@@ -71,7 +71,7 @@ class _OneDNNLinear(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias
 
 
-if _AVAILABLE:
+if _AVAILABLE and torch.ops.mkldnn._linear_pointwise not in flop_registry:
 
     @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
     def _flops(x_shape: torch.Size, weight_shape: torch.Size, *args, **kwargs) -> int:

@@ -259,15 +259,15 @@ class ToCo(EncoderDecoder):
         """
         if not self.test_cfg.get('cam', False):
             return super().predict(inputs, data_samples)
-        passes = []
-        listener = self.backbone.register_forward_hook(lambda _, args, maps: passes.append((args[0], maps)))
+        whole = []  # maps of the whole images; sliding windows show parts of them, nothing of which can be used again
+        listener = self.backbone.register_forward_hook(
+            lambda _, args, maps: whole.append(maps) if args[0] is inputs else None
+        )
         try:
             samples = super().predict(inputs, data_samples)
         finally:
             listener.remove()
-        # sliding windows show parts of the images only, nothing of which can be used again
-        whole = next((maps for images, maps in passes if images is inputs), None)
-        for name, cams in zip(('cam', 'cam_aux'), self.cams(inputs, maps=whole), strict=False):
+        for name, cams in zip(('cam', 'cam_aux'), self.cams(inputs, maps=whole[0] if whole else None), strict=False):
             for sample, cam in zip(samples, cams_of_samples(self, cams, data_samples), strict=True):
                 sample.set_data({name: PixelData(data=cam)})
         return samples
