@@ -1,6 +1,7 @@
 """Parameters, gradients and optimizer state divided over processes (FSDP), for encoders that one GPU does not hold."""
 
 from mmengine._strategy import FSDPStrategy
+from mmengine.device import get_device
 from mmengine.registry import FUNCTIONS, STRATEGIES
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import nn
@@ -20,10 +21,44 @@ def wrap_transformer_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: 
 
 @STRATEGIES.register_module()
 class ShardedStrategy(FSDPStrategy):
-    """mmengine's ``FSDPStrategy``, which cannot resume with today's torch: its arguments came in another order."""
+    """mmengine's ``FSDPStrategy`` with what training on GPUs, validation and resuming need beyond it.
+
+    Raises:
+        RuntimeError: the run was started without a launcher.
+        ValueError: the model predicts in sliding windows, or an ignored module does not exist (before training).
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not self.distributed:
+            raise RuntimeError(
+                'ShardedStrategy divides the model over processes, and this is a single one: start it with '
+                'tools/dist_train.sh CONFIG N, where N is the number of GPUs'
+            )
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Refuse a model whose processes would wait for each other in validation."""
+        model = super().build_model(model)
+        if (getattr(model, 'test_cfg', None) or {}).get('mode') == 'slide':
+            # every pass gathers the blocks' weights from all processes, so all must make equally many
+            raise ValueError(
+                "model.test_cfg.mode='slide' would hang with ShardedStrategy: the number of windows depends on an "
+                "image's size, and processes see different images. Set model.test_cfg.mode='whole' for training; "
+                'tools/test.py, which does not shard, can slide'
+            )
+        return model
+
+    def _wrap_model(self, model: nn.Module) -> nn.Module:
+        """Move what FSDP ignores to the device too, parameters and buffers: FSDP moves only what it wraps."""
+        modules = dict(model.named_modules())
+        for name in (self.model_wrapper or {}).get('ignored_modules', ()):
+            if name not in modules:
+                raise ValueError(f'strategy.model_wrapper.ignored_modules: {type(model).__name__} has no {name!r}')
+            modules[name].to(get_device())
+        return super()._wrap_model(model)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """Take this process's share of the optimizer state of a checkpoint."""
+        """Take this process's share of the optimizer state of a checkpoint; torch has reordered its arguments since."""
         share = FullyShardedDataParallel.optim_state_dict_to_load(
             model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
         )

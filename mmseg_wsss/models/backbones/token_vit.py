@@ -69,7 +69,8 @@ class TokenViT(VisionTransformer):
             least one (448 * 448 is one image of that size, or 21 crops of 96). A larger batch goes in chunks; backward
             keeps their results only and computes each once more, so memory is about that of one chunk whatever the
             batch, for one more forward pass. The caller sees the tokens of the whole batch: losses and gradients are
-            those without chunks. None: the whole batch at once.
+            those without chunks. Evaluation with wrapped blocks (FSDP) takes the whole batch at once, so that all
+            processes call the blocks equally often. None: the whole batch at once.
         compile_blocks: let ``torch.compile`` fuse what a block does, once for all blocks and sizes; the first
             iterations then take minutes. Names in a checkpoint stay the same. Whoever watches the attention, as
             WeakTr's first stage does, goes another way and gains nothing.
@@ -176,9 +177,7 @@ class TokenViT(VisionTransformer):
         Raises:
             ValueError: an image side is smaller than one patch.
         """
-        count = len(images)
-        if self.pixels_per_pass is not None:
-            count = max(1, self.pixels_per_pass // (images.shape[-2] * images.shape[-1]))
+        count = self._images_per_pass(images)
         if len(images) <= count:
             return self._tokens(images, watch)
         if torch.is_grad_enabled():
@@ -186,6 +185,17 @@ class TokenViT(VisionTransformer):
         else:
             chunks = [self._tokens(chunk, watch) for chunk in images.split(count)]
         return tree_map(lambda *parts: torch.cat(parts), *chunks)
+
+    def _images_per_pass(self, images: Tensor) -> int:
+        """The whole batch, or as many as ``pixels_per_pass`` allows.
+
+        Under FSDP a block gathers its weights from all processes at every call, so all must call it equally often.
+        Crops of training have one size in all processes; images of an evaluation have not, so they go at once.
+        """
+        wrapped = not all(isinstance(layer, TransformerEncoderLayer) for layer in self.layers)
+        if self.pixels_per_pass is None or (wrapped and not self.training):
+            return len(images)
+        return max(1, self.pixels_per_pass // (images.shape[-2] * images.shape[-1]))
 
     def _tokens(self, images: Tensor, watch: Callable[[SelfAttention], Any] | None) -> Tokens:
         """:meth:`tokens` of images that go through the blocks together."""

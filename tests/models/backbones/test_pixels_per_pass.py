@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_toco import build_toco, make_batch, total
 from tiny_weaktr import build_weaktr
+from torch import nn
 
 from mmseg_wsss.models import TokenViT
 
@@ -46,6 +47,21 @@ def test_chunks_hold_as_many_images_as_the_pixels_allow(pixels, sizes):
     seen.clear()
     vit(torch.randn(5, 3, SIDE, SIDE))[1].sum().backward()
     assert seen == [*sizes, *reversed(sizes)], 'each chunk once more in backward, the last one first'
+
+
+@pytest.mark.parametrize(
+    ('wrapped', 'training', 'sizes'),
+    [(True, False, [3]), (True, True, [1, 1, 1]), (False, False, [1, 1, 1]), (False, True, [1, 1, 1])],
+)
+def test_evaluation_with_wrapped_blocks_takes_the_batch_at_once(wrapped, training, sizes):
+    """FSDP's blocks wait for all processes at every call, and these evaluate images of different sizes."""
+    vit, seen = build(pixels_per_pass=SIDE**2), []
+    if wrapped:
+        vit.layers = nn.ModuleList(nn.Sequential(layer) for layer in vit.layers)
+    vit.layers[0].register_forward_hook(lambda module, args, output: seen.append(len(args[0])))
+    with torch.no_grad():
+        vit.train(training)(torch.randn(3, 3, SIDE, SIDE))
+    assert seen == sizes
 
 
 class _Seen(NamedTuple):
