@@ -17,3 +17,10 @@ class Job:
             raise ArithmeticError(f'task {task}')
         time.sleep(task % 1)
         return self.offset + task, os.getpid()
+
+
+class Unmakeable:
+    """Raises where it is made."""
+
+    def __init__(self, **arguments):
+        raise LookupError('there is no job')

@@ -21,6 +21,7 @@ from mmseg.registry import MODELS
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, use_tta
 from mmseg_wsss.fileio import file_sha256
+from mmseg_wsss.models.refiners import importable, on_cpu
 from mmseg_wsss.pseudo_labels import (
     ImageList,
     Manifest,
@@ -34,6 +35,7 @@ from mmseg_wsss.pseudo_labels import (
     sweep_threshold,
     write_report,
 )
+from mmseg_wsss.worker_pool import WorkerDiedError
 
 # --refine: the key of the config with the refiner's arguments, and its type
 REFINERS = {'par': ('par', 'PAR'), 'crf-labels': ('label_crf', 'LabelCRF'), 'crf-scores': ('crf', 'DenseCRF')}
@@ -54,24 +56,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_background('--threshold', type=float, metavar='X', help='background score beside the CAMs, in [0, 1)')
     add_background('--sweep', action='store_true', help='choose it: best mIoU on images with masks')
     add('--sweep-split', metavar='FILE', help='labelled images of the sweep (default: those that are labelled)')
-    add(
-        '--refine',
-        choices=['none', *REFINERS],
-        default='none',
-        help='keys par, label_crf, crf of the config set values',
-    )
+    add('--refine', choices=['none', *REFINERS], default='none', help="values: the config's keys par, label_crf, crf")
     add('--no-gate', dest='gate', action='store_false', help='keep classes that the image-level label does not name')
     add('--tta', action='store_true', help="segmentation at several scales and flips: the config's tta_pipeline")
     add('--shard', metavar='I/N', help='label every N-th image only, from the I-th of the sorted names (see docs)')
     add('--soft', action='store_true', help='write scores too, SoftScores/NAME.npz (see load_soft_scores)')
     add('--amp', action='store_true', help='bfloat16 autocast')
-    add(
-        '--workers',
-        type=int,
-        default=0,
-        metavar='N',
-        help='processes (of each launched one) that run the CRF and write',
-    )
+    add('--workers', type=int, default=0, metavar='N', help='processes (of each launched one) for the CRF and writing')
     add('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values')
     args = parser.parse_args(argv)
@@ -207,28 +198,33 @@ def run(
 ) -> list[Unreadable]:
     """Sweep where it was not done, label what is left, report; returns the images that were skipped."""
     refiner = refiner_of(cfg, args.refine)
-    on_device = MODELS.build(refiner) if args.refine == 'par' else None
+    built = None if refiner is None else MODELS.build(refiner)
+    in_workers = built is not None and on_cpu(built)
     model = build_model(cfg, args.checkpoint, source=args.source)
-    scorer = Scorer(model, source=args.source, gate=args.gate, amp=args.amp, refiner=on_device)
+    scorer = Scorer(model, source=args.source, gate=args.gate, amp=args.amp, refiner=None if in_workers else built)
     loaders = cfg.test_dataloader.get('num_workers', 0)
     if found is None:
         found = {} if sweep is None else sweep_threshold(sweep, scorer, num_workers=loaders)
         name = 'manifest.json' if args.shard is None else args.shard.manifest
         first_process_says(lambda: manifest.write(found, name))
     start = time.monotonic()
-    mine = label_images(
-        images,
-        left[get_rank() :: get_world_size()],
-        scorer=scorer,
-        threshold=found.get('threshold', args.threshold),
-        writer={
-            'palette': images.dataset.metainfo.get('palette') or (),
-            'refiner': None if args.refine == 'par' else refiner,
-        },
-        workers=args.workers,
-        loaders=loaders,
-        shown=get_rank() == 0,
-    )
+    writer = {
+        'palette': images.dataset.metainfo.get('palette') or (),
+        'refiner': importable(refiner) if in_workers else None,
+    }
+    try:
+        mine = label_images(
+            images,
+            left[get_rank() :: get_world_size()],
+            scorer=scorer,
+            threshold=found.get('threshold', args.threshold),
+            writer=writer,
+            workers=args.workers,
+            loaders=loaders,
+            shown=get_rank() == 0,
+        )
+    except WorkerDiedError as error:
+        raise WorkerDiedError(f'{error}; the next call goes on with the images that are left') from error
     unlabelled = {one for share in all_gather_object(mine) for one in share}
     skipped = sorted(unlabelled | {Unreadable(**one) for one in found.get('skipped', [])})
     if get_rank() == 0:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, use_crf, use_tta, whole_checkpoint
+from mmseg_wsss.engine.test_setup import add_metric
 from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.models.refiners import CRF_PRESETS
 
@@ -50,6 +51,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f'there is no {name} file {getattr(args, name)}')
     if args.workers is not None and args.workers < 0:
         parser.error('--workers must not be negative')
+    if args.workers is not None and not args.crf:
+        parser.error('--workers needs --crf: they run the CRF')
     return args
 
 
@@ -65,9 +68,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
         raise ValueError(f'{args.config} has no test_dataloader or no test_evaluator, so there is nothing to test')
     if args.out:
-        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         root = image_folder(cfg.test_dataloader.dataset)
-        cfg.test_evaluator = [*evaluators, {'type': 'MaskWriter', 'out_dir': args.out, 'img_root': root}]
+        add_metric(cfg, {'type': 'MaskWriter', 'out_dir': args.out, 'img_root': root})
     if args.crf:
         use_crf(cfg, workers=args.workers)
     if args.tta:

@@ -26,16 +26,49 @@ def use_tta(cfg: Config) -> None:
 def use_crf(cfg: Config, *, workers: int | None = None) -> None:
     """Refine the segmentation by the config's ``crf`` before it is evaluated; CAMs are not evaluated then.
 
-    Call it before :func:`use_tta`.
+    A ``RefiningEvaluator`` that the config has is replaced; its metrics are kept. Call it before :func:`use_tta`.
 
     Args:
         cfg: Changed in place.
         workers: As ``RefiningEvaluator`` has it.
+
+    Raises:
+        ValueError: the config has another evaluator, of which nobody knows whether it can be replaced.
     """
     refiner = {'type': 'DenseCRF', **cfg.get('crf', {})}
+    metrics = cfg.test_evaluator
+    if _has_metrics(metrics):
+        kind = metrics.get('type', 'Evaluator')
+        kind = getattr(kind, '__name__', kind)
+        if kind not in ('Evaluator', 'RefiningEvaluator'):
+            raise ValueError(f'{cfg.filename}: a CRF takes the place of the test_evaluator, which is a {kind}')
+        metrics = metrics['metrics']
     _segment_only(cfg)
-    evaluator = {'type': 'RefiningEvaluator', 'metrics': cfg.test_evaluator, 'refiner': refiner, 'workers': workers}
-    cfg.test_evaluator = evaluator
+    cfg.test_evaluator = {'type': 'RefiningEvaluator', 'metrics': metrics, 'refiner': refiner, 'workers': workers}
+
+
+def add_metric(cfg: Config, metric: dict) -> None:
+    """Let the test have one more metric, inside of the evaluator where the config names one.
+
+    Args:
+        cfg: Changed in place.
+        metric: Config of the metric.
+    """
+    evaluator = cfg.test_evaluator
+    if _has_metrics(evaluator):
+        cfg.test_evaluator = {**evaluator, 'metrics': [*_listed(evaluator['metrics']), metric]}
+    else:
+        cfg.test_evaluator = [*_listed(evaluator), metric]
+
+
+def _has_metrics(evaluator: dict | list) -> bool:
+    """Whether this is an evaluator around metrics instead of one metric or several, as mmengine tells them apart."""
+    return isinstance(evaluator, dict) and 'metrics' in evaluator
+
+
+def _listed(metrics: dict | list) -> list:
+    """One metric or several as a list."""
+    return list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
 
 
 def _segment_only(cfg: Config) -> None:

@@ -12,7 +12,7 @@ from mmseg.registry import EVALUATOR, MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ..models.refiners import unit_image
+from ..models.refiners import importable, on_cpu, unit_image
 from ..worker_pool import WorkerPool, usable_cores
 
 
@@ -47,7 +47,8 @@ class RefiningEvaluator(Evaluator):
 
     The network goes on meanwhile. The metrics get the samples in their order, ``pred_sem_seg`` replaced and without
     ``seg_logits``, once they are refined, so that numbers and files are those of ``workers=0``. A few images per worker
-    are kept in memory. Hooks that look at the outputs of the network see them as they were.
+    are kept in memory. Hooks that look at the outputs of the network see them as they were. After an error, nothing is
+    left of what was under way.
 
     Args:
         metrics: As mmengine's ``Evaluator`` has it.
@@ -61,9 +62,9 @@ class RefiningEvaluator(Evaluator):
         super().__init__(metrics)
         built = MODELS.build(refiner)
         if workers is None:
-            workers = usable_cores() if getattr(built, 'on_cpu', False) else 0
+            workers = usable_cores() if on_cpu(built) else 0
         self.workers = workers
-        self.refiner = refiner
+        self.refiner = importable(refiner)
         self._present = getattr(built, 'present', lambda scores: scores.new_ones(len(scores), dtype=torch.bool))
         self._pool: WorkerPool | None = None
         self._batches: deque[tuple[Sequence[SegDataSample], Any]] = deque()
@@ -73,17 +74,38 @@ class RefiningEvaluator(Evaluator):
         """Hand a batch over; those that are refined by now reach the metrics.
 
         Raises:
-            ValueError: a sample has no ``seg_logits``, or another size than its image.
-            RuntimeError: a worker process died.
+            ValueError: a sample has no ``seg_logits``, one channel of them, some that are no numbers, or another size
+                than its image.
+            WorkerDiedError: a worker process died.
         """
+        try:
+            self._hand_over(data_samples, data_batch)
+        except BaseException:
+            self._reset()
+            raise
+
+    def evaluate(self, size: int) -> dict:
+        """Wait for what is under way, then evaluate the metrics.
+
+        Raises:
+            WorkerDiedError: a worker process died.
+        """
+        try:
+            if self._pool is not None:
+                self._pool.collect()
+        finally:
+            self._reset()
+        return super().evaluate(size)
+
+    def _hand_over(self, data_samples: Sequence[SegDataSample], data_batch: Any) -> None:
+        """One batch to the workers."""
         if self._pool is None:
             job = dict(refiner=self.refiner)
             self._pool = WorkerPool(LabelRefiner, job, workers=self.workers, finished=self._refined)
-        self._batches.append((data_samples, data_batch))
-        for sample in data_samples:
-            if 'seg_logits' not in sample:
-                raise ValueError(f'{sample.img_path}: the prediction has no seg_logits that could be refined')
-            scores = sample.seg_logits.data.float().softmax(dim=0)
+        samples = [sample.new() for sample in data_samples]  # the same tensors in other samples: hooks see the caller's
+        self._batches.append((samples, data_batch))
+        for sample in samples:
+            scores = _probabilities(sample)
             del sample.seg_logits
             ids = torch.nonzero(self._present(scores))[:, 0]
             scores = scores[ids]
@@ -91,13 +113,13 @@ class RefiningEvaluator(Evaluator):
                 ids, scores = ids.short().cpu().numpy(), scores.cpu().numpy()
             self._pool.submit(RefineTask(sample.img_path, ids, scores))
 
-    def evaluate(self, size: int) -> dict:
-        """Wait for what is under way, then evaluate the metrics."""
+    def _reset(self) -> None:
+        """End the workers and drop what is under way."""
         if self._pool is not None:
-            self._pool.collect()
             self._pool.close()
             self._pool = None
-        return super().evaluate(size)
+        self._batches.clear()
+        self._labels = []
 
     def _refined(self, label: np.ndarray) -> None:
         """Labels come in the order of the samples."""
@@ -111,3 +133,19 @@ class RefiningEvaluator(Evaluator):
         self._batches.popleft()
         self._labels = []
         super().process(samples, data_batch)
+
+
+def _probabilities(sample: SegDataSample) -> Tensor:
+    """The softmax (C, H, W) of the ``seg_logits``; ValueError where it cannot be taken."""
+    if 'seg_logits' not in sample:
+        raise ValueError(f'{sample.img_path}: the prediction has no seg_logits that could be refined')
+    logits = sample.seg_logits.data
+    if len(logits) == 1:
+        raise ValueError(
+            f'{sample.img_path}: the seg_logits have one channel, for a sigmoid, and a refiner needs one per class: '
+            'train the decode head with out_channels=2'
+        )
+    scores = logits.float().softmax(dim=0)
+    if scores.isnan().any():
+        raise ValueError(f'{sample.img_path}: the network gives seg_logits that are no numbers')
+    return scores

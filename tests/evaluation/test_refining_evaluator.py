@@ -1,6 +1,7 @@
 """RefiningEvaluator: what the refiner sees, order and content of what the metrics see, with and without workers."""
 
 import numpy as np
+import own_refiner  # noqa: F401  registers NextClass
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric
@@ -10,7 +11,7 @@ from mmseg.registry import EVALUATOR, METRICS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmseg_wsss.worker_pool import usable_cores
+from mmseg_wsss.worker_pool import WorkerDiedError, usable_cores
 
 CRF = dict(type='DenseCRF', num_iter=2)
 
@@ -54,12 +55,16 @@ def samples(tmp_path):
     return found
 
 
+def build(workers, refiner=CRF):
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        config = dict(type='RefiningEvaluator', metrics=[dict(type='Collect')], refiner=refiner, workers=workers)
+        return EVALUATOR.build(config)
+
+
 def refined(samples, workers):
     """The metric's (samples, batches) after all of them, in batches of 2, 2 and 1."""
     with DefaultScope.overwrite_default_scope('mmseg'):
-        evaluator = EVALUATOR.build(
-            dict(type='RefiningEvaluator', metrics=[dict(type='Collect')], refiner=CRF, workers=workers)
-        )
+        evaluator = build(workers)
         evaluator.dataset_meta = dict(classes=tuple('abcde'))
         for start in (0, 2, 4):
             evaluator.process([one.clone() for one in samples[start : start + 2]], data_batch=f'batch {start}')
@@ -87,12 +92,10 @@ def test_the_metrics_see_the_refined_labels_in_order(samples, workers):
 
 def test_workers_by_default(samples):
     def workers(kind):
-        evaluator = dict(type='RefiningEvaluator', metrics=[dict(type='Collect')], refiner=dict(type=kind))
-        return EVALUATOR.build(evaluator).workers
+        return build(None, dict(type=kind)).workers
 
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        assert workers('DenseCRF') == workers('LabelCRF') == usable_cores()
-        assert workers('ExactCRF') == workers('PAR') == 0
+    assert workers('DenseCRF') == workers('LabelCRF') == usable_cores()
+    assert workers('ExactCRF') == workers('PAR') == 0
 
 
 def test_an_image_of_another_size_is_refused(samples):
@@ -107,11 +110,75 @@ def test_predictions_without_logits_are_refused(samples):
         refined(samples, 0)
 
 
+def test_one_channel_is_refused(samples):
+    samples[1].seg_logits = PixelData(data=samples[1].seg_logits.data[:1])
+    with pytest.raises(ValueError, match=r'1\.png: the seg_logits have one channel, .* with out_channels=2'):
+        refined(samples, 0)
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_logits_that_are_no_numbers_are_refused(samples, value):
+    samples[1].seg_logits.data[2, 3, 4] = value
+    with pytest.raises(ValueError, match=r'1\.png: the network gives seg_logits that are no numbers'):
+        refined(samples, 0)
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_hooks_see_the_samples_as_they_were(samples, workers):
+    before = [(one.seg_logits.data, one.pred_sem_seg.data, one.pred_sem_seg.data.clone()) for one in samples]
+    evaluator = build(workers)
+    evaluator.process(samples)
+    evaluator.evaluate(5)
+    for one, (logits, label, copied) in zip(samples, before, strict=True):
+        assert one.seg_logits.data is logits
+        assert one.pred_sem_seg.data is label
+        assert torch.equal(label, copied)
+    assert any(
+        (one[0]['pred_sem_seg']['data'] != label).any()
+        for one, (_, label, _) in zip(evaluator.metrics[0].seen, before, strict=True)
+    )
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_refiner_of_a_module_that_only_this_process_imported(samples, workers):
+    evaluator = build(workers, dict(type='NextClass'))
+    evaluator.process(samples)
+    assert evaluator.evaluate(5) == dict(count=5)
+    for (found, _), one in zip(evaluator.metrics[0].seen, samples, strict=True):
+        assert torch.equal(found['pred_sem_seg']['data'], (one.pred_sem_seg.data + 1) % 5)
+
+
+def test_a_refiner_that_workers_cannot_make_says_why(samples):
+    evaluator = build(1, dict(type='NextClass', unmakeable=True))
+    evaluator.process(samples[:1])
+    with pytest.raises(ArithmeticError, match='there is no licence for workers'):
+        evaluator.evaluate(1)
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_after_an_error_it_starts_anew(samples, workers):
+    evaluator = build(workers, dict(type='NextClass'))
+    bad = samples[1].clone()
+    del bad.seg_logits
+    with pytest.raises(ValueError, match='no seg_logits'):
+        evaluator.process([samples[0], bad], 'bad batch')
+    evaluator.process([samples[2]], 'good batch')
+    assert evaluator.evaluate(1) == dict(count=1)
+    ((found, batch),) = evaluator.metrics[0].seen
+    assert (found['img_path'], batch) == (samples[2].img_path, 'good batch')
+    assert torch.equal(found['pred_sem_seg']['data'], (samples[2].pred_sem_seg.data + 1) % 5)
+
+
+def test_after_a_worker_died_it_starts_anew(samples):
+    evaluator = build(1, dict(type='NextClass', dies=True))
+    evaluator.process(samples[:2])
+    with pytest.raises(WorkerDiedError, match='a worker process died'):
+        evaluator.evaluate(2)
+    assert evaluator.evaluate(0) == dict(count=0), 'nothing is left to wait for'
+
+
 def test_it_evaluates_again(samples):
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        evaluator = EVALUATOR.build(
-            dict(type='RefiningEvaluator', metrics=[dict(type='Collect')], refiner=CRF, workers=0)
-        )
+    evaluator = build(0)
     for _ in range(2):
         evaluator.process([samples[0].clone()])
         assert evaluator.evaluate(1) == dict(count=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from launch import run_together
 from PIL import Image
-from tool_module import TOOLS
+from tool_module import TOOLS, load_tool
 from toy_segmentation import make_toy, run_test
 
 pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
@@ -77,3 +77,52 @@ def test_crf_without_pairwise_terms_changes_nothing(run):
         '--crf', '--workers', '0', '--cfg-options', 'crf.gaussian.compat=0', 'crf.bilateral.compat=0', name='test_crf'
     )
     assert all(np.array_equal(plain[name], same[name]) for name in plain)
+
+
+EVALUATOR = """
+_base_ = {base!r}
+test_evaluator = dict(
+    _delete_=True, type={kind!r}, metrics={metrics}, refiner=dict(type='DenseCRF', preset='weaktr-coco'), workers=0
+)
+"""
+
+
+@pytest.fixture
+def config(toy, tmp_path):
+    """Write a config with an evaluator of its own."""
+
+    def write(kind='RefiningEvaluator', metrics="[dict(type='CAMIoUMetric')]"):
+        path = tmp_path / 'evaluator.py'
+        path.write_text(EVALUATOR.format(base=str(toy / 'toy.py'), kind=kind, metrics=metrics))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize('metrics', ["[dict(type='CAMIoUMetric')]", "dict(type='CAMIoUMetric')"])
+def test_the_masks_of_a_config_that_refines(run, config, metrics):
+    """What it evaluates is what it writes, and what ``--crf`` with the same values gives."""
+    record, masks = run(config=config(metrics=metrics))
+    named, same = run('--crf', 'weaktr-coco', '--workers', '0', name='test_crf')
+    assert record['metrics']['seg/mIoU'] == named['metrics']['seg/mIoU']
+    assert list(masks) == list(same) == ['0', '1', '2']
+    assert all(np.array_equal(same[name], masks[name]) for name in masks)
+
+
+def test_crf_replaces_that_of_the_config(run, config):
+    options = ['--crf', '--workers', '0']
+    record, masks = run(*options, config=config(), name='test_crf')
+    plain, same = run(*options, name='test_crf')
+    _, other = run(config=config())
+    assert record['metrics'] == plain['metrics']
+    assert all(np.array_equal(same[name], masks[name]) for name in masks), 'refined once, by the default'
+    assert any((other[name] != masks[name]).any() for name in masks)
+
+
+def test_crf_beside_an_evaluator_that_is_not_known(toy, config):
+    tool = load_tool('test.py')
+    args = tool.parse_args([str(config('MultiDatasetsEvaluator')), str(toy / 'toy.pth'), '--crf'])
+    with pytest.raises(
+        ValueError, match=r'evaluator\.py: a CRF takes the place of .* which is a MultiDatasetsEvaluator'
+    ):
+        tool.build_cfg(args)

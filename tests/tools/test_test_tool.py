@@ -136,6 +136,12 @@ def test_missing_checkpoint(toy, capsys):
     assert 'there is no checkpoint file' in capsys.readouterr().err
 
 
+def test_workers_without_a_crf(toy, capsys):
+    with pytest.raises(SystemExit):
+        load_tool('test.py').main([str(toy / 'toy.py'), str(toy / 'toy.pth'), '--workers', '2'])
+    assert '--workers needs --crf' in capsys.readouterr().err
+
+
 def test_config_without_tta(toy, tmp_path):
     arguments = [str(toy / 'no_tta.py'), str(toy / 'toy.pth'), '--work-dir', str(tmp_path), '--tta']
     with pytest.raises(ValueError, match=r'no_tta\.py has no tta_model and tta_pipeline; add configs/_base_/tta\.py'):

@@ -3,8 +3,9 @@
 from .dense_crf import DenseCRF
 from .exact_crf import ExactCRF
 from .image import unit_image
+from .interface import importable, on_cpu
 from .label_crf import LabelCRF
 from .par import PAR
 from .presets import CRF_PRESETS
 
-__all__ = ['CRF_PRESETS', 'PAR', 'DenseCRF', 'ExactCRF', 'LabelCRF', 'unit_image']
+__all__ = ['CRF_PRESETS', 'PAR', 'DenseCRF', 'ExactCRF', 'LabelCRF', 'importable', 'on_cpu', 'unit_image']

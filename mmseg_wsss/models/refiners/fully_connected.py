@@ -35,7 +35,7 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
         negligible: Classes whose probability exceeds this at no pixel are left out.
 
     Raises:
-        ValueError: there is no such preset.
+        ValueError: there is no such preset, or a kernel has no such key.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
         super().__init__()
         base = find_preset(preset)
         self.num_iter = base.num_iter if num_iter is None else num_iter
-        self.gaussian = {**base.gaussian, **gaussian}
-        self.bilateral = {**base.bilateral, **bilateral}
+        self.gaussian = _changed('gaussian', base.gaussian, gaussian)
+        self.bilateral = _changed('bilateral', base.bilateral, bilateral)
         self.negligible = negligible
 
     def extra_repr(self) -> str:
@@ -96,6 +96,14 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
     @abstractmethod
     def _infer(self, image: Tensor, unary: Tensor) -> Tensor:
         """Probabilities (K, H, W) of one image (3, H, W) in 0..255 with the energies ``unary`` (K, H, W)."""
+
+
+def _changed(kernel: str, base: Mapping[str, float], changes: Mapping[str, float]) -> dict[str, float]:
+    """The parameters of a kernel with some of them replaced."""
+    unknown = sorted(changes.keys() - base.keys())
+    if unknown:
+        raise ValueError(f'the {kernel} kernel has no {", ".join(unknown)}, but: {", ".join(base)}')
+    return {**base, **changes}
 
 
 def _shares(score: Tensor) -> Tensor:

@@ -1,5 +1,8 @@
-"""What every refiner takes: images and one or several score maps for each."""
+"""What every refiner takes, images and one or several score maps for each, and where it runs."""
 
+from typing import Any
+
+from mmseg.registry import MODELS
 from torch import Tensor
 
 
@@ -13,3 +16,17 @@ def maps_per_image(images: Tensor, scores: Tensor) -> int:
     if rest or not groups:
         raise ValueError(f'{len(images)} images and {len(scores)} score maps: give the same number of maps per image')
     return groups
+
+
+def on_cpu(refiner: Any) -> bool:
+    """Whether a refiner computes on the CPU only, so that it is worth worker processes: it has ``on_cpu = True``."""
+    return getattr(refiner, 'on_cpu', False)
+
+
+def importable(refiner: dict) -> dict:
+    """The config of a refiner with its class in place of the name.
+
+    A worker process imports the class with it, and need not know who registered the name.
+    """
+    kind = refiner['type']
+    return {**refiner, 'type': MODELS.get(kind) if isinstance(kind, str) else kind}

@@ -56,3 +56,10 @@ def test_unknown_preset():
         ValueError, match="there is no CRF preset 'coco', but there are: toco, weaktr-voc, weaktr-coco,"
     ):
         MODELS.build(dict(type='ExactCRF', preset='coco'))
+
+
+def test_unknown_kernel_parameters():
+    with pytest.raises(ValueError, match='the gaussian kernel has no srgb, but: sxy, compat'):
+        MODELS.build(dict(type='ExactCRF', gaussian=dict(srgb=3, sxy=1)))
+    with pytest.raises(ValueError, match='the bilateral kernel has no compact, sigma, but: sxy, srgb, compat'):
+        MODELS.build(dict(type='ExactCRF', bilateral=dict(sigma=3, compact=1)))
