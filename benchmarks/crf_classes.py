@@ -1,6 +1,6 @@
 """What leaving out negligible classes saves in ``DenseCRF``, and whether it changes a pixel.
 
-    python benchmarks/crf_classes.py --config CONFIG --checkpoint FILE --json benchmarks/results/crf_classes_cpu.json
+    python benchmarks/crf_classes.py --config CONFIG --checkpoint FILE --json benchmarks/results/OUT.json
 
 First the CPU seconds of one image by the number of classes that take part: those of the network, or as many more with
 small random scores. Then, on the predictions of the network, for each value of ``negligible``: the classes that are

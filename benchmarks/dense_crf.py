@@ -1,7 +1,7 @@
 """The dense CRF: pydensecrf in worker processes, and beside the exact one in PyTorch.
 
     python benchmarks/dense_crf.py --config CONFIG --checkpoint FILE --scale 0.5 --partial work_dirs/dense_crf.jsonl \\
-        --json benchmarks/results/dense_crf_cpu.json
+        --json benchmarks/results/OUT.json
 
 Side by side: the single-scale predictions of a trained network on ``--images`` images of its test set, spread evenly,
 refined by either. "equal" is the share of pixels with the same label; the mIoU is over all images together, and "alone"

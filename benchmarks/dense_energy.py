@@ -1,6 +1,6 @@
 """Error, time and memory of the ways to sum over all pairs of pixels that the dense energy loss can use.
 
-    python benchmarks/dense_energy.py --json benchmarks/results/dense_energy_cpu.json
+    python benchmarks/dense_energy.py --json benchmarks/results/OUT.json
 
 Photos and masks of PASCAL VOC where they are (else drawn), as the loss sees them: 448-pixel crops at half size, 21
 classes. Two kinds of probabilities: "masks", blurred true masks with some noise, much as a network gives them, and

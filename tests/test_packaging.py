@@ -205,3 +205,15 @@ def test_guard_warns_of_two_mmcv(monkeypatch):
     _pretend(monkeypatch, **UPSTREAM, mmcv='2.1.0')
     with pytest.warns(UserWarning, match='mmcv-lite and mmcv are installed together and overwrite each other'):
         compat.check_versions()
+
+
+def test_every_relative_link_of_a_page_leads_somewhere():
+    broken = []
+    for page in [
+        ROOT / 'README.md',
+        *(path for folder in ('docs', 'configs', 'benchmarks') for path in (ROOT / folder).rglob('*.md')),
+    ]:
+        for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', page.read_text()):
+            if '://' not in target and not (page.parent / target).exists():
+                broken.append(f'{page.relative_to(ROOT)}: {target}')
+    assert broken == []
