@@ -1,16 +1,21 @@
 """Parameters divided over two gloo processes (FSDP): the same training as with whole ones, and plain checkpoints."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from launch import ROOT, train_in_processes
 from loss_recorder import read_losses
+from mmengine._strategy import FSDPStrategy
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import RUNNERS, init_default_scope
 from mmseg.registry import MODELS
+from PIL import Image
 from tool_module import load_tool
-from toy_runs import toco_config, without_draws
+from toy_runs import MODEL, toco_config, without_draws
+
+from mmseg_wsss.engine import ShardedStrategy, sharding
 
 VIT_L = ROOT / 'configs' / 'toco' / 'toco_vit-l16-in21k_8xb1-fsdp-20k_voc12aug-448x448.py'
 
@@ -27,18 +32,41 @@ def _config(folder, name: str, *, sharded: bool, **changes) -> Config:
         full = Config.fromfile(VIT_L)
         cfg.runner_type, cfg.strategy = full.runner_type, full.strategy
     cfg.merge_from_dict(changes)
+    if not (folder / 'sizes').exists():  # the two images of the validation, one for each process
+        shutil.copytree(folder / 'data', folder / 'sizes')
+        for name in ('images/0.png', 'masks/0.png'):
+            path = folder / 'sizes' / name
+            Image.open(path).resize((32, 40), Image.Resampling.NEAREST).save(path)
+    cfg.val_dataloader.dataset.data_root = str(folder / 'sizes')
     return cfg
+
+
+def _adam() -> dict:
+    """The optimizer of ViT-L's config.
+
+    Its epsilon is larger, lest rounding errors in the place of gradients become steps. The decoder is trained from the
+    start: FSDP's gradients of zero before that are a difference to DDP.
+    """
+    own = Config.fromfile(VIT_L).optim_wrapper
+    assert own.optimizer.fused, 'it should be tried here'
+    optimizer = own.optimizer.to_dict() | {'lr': 2e-4, 'eps': 1e-4}
+    return {
+        'optim_wrapper.optimizer': optimizer,
+        'optim_wrapper.paramwise_cfg': own.paramwise_cfg.to_dict(),
+        'model.seg_start': 0,
+    }
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
     """The same training with DDP, with FSDP, with FSDP and chunks, and once more interrupted."""
     folder = tmp_path_factory.mktemp('sharded')
-    adam = {'optim_wrapper.optimizer': {'type': 'AdamW', 'lr': 1e-3}}
+    adam = _adam()
     plans = {
         'whole': _config(folder, 'whole', sharded=False),
         'sharded': _config(folder, 'sharded', sharded=True),
         'chunks': _config(folder, 'chunks', sharded=True, **{'model.backbone.pixels_per_pass': 64 * 64}),
+        'adam_whole': _config(folder, 'adam_whole', sharded=False, **adam),
         'adam': _config(folder, 'adam', sharded=True, **adam),
         'resumed': _config(
             folder, 'resumed', sharded=True, resume=True, load_from=str(folder / 'adam' / 'iter_3.pth'), **adam
@@ -88,6 +116,27 @@ def test_losses_and_weights_are_those_of_ddp(runs, name):
     assert moved['_extra_state'] == 5, 'so is the counter of iterations'
 
 
+def test_the_optimizer_of_the_config(runs):
+    _assert_same_training(runs, 'adam', 'adam_whole')
+    start = torch.load(runs / 'start.pth')['state_dict']
+    moved = {key: (value - start[key]).abs().max() for key, value in _weights(runs, 'adam').items()}
+    for key in ('cam_head', 'aux_cam_head', 'projector.student', 'decode_head'):
+        fastest = max(value for name, value in moved.items() if name.startswith(f'{key}.'))
+        assert 5e-4 < moved['backbone.layers.0.attn.qkv.weight'] < 1e-3 < 5e-3 < fastest < 1e-2, key
+
+
+def test_processes_validate_images_of_different_sizes(runs):
+    """With chunks too, of which a large image would need more: every block waits for the other process."""
+    metrics = []
+    for name in ('whole', 'sharded', 'chunks'):
+        (log,) = (runs / name).glob('*/vis_data/scalars.json')
+        last = json.loads(log.read_text().splitlines()[-1])
+        metrics.append({key: value for key, value in last.items() if 'time' not in key})
+    assert {'cam/mIoU', 'cam_aux/mIoU', 'seg/mIoU'} < set(metrics[0])
+    assert metrics[1] == pytest.approx(metrics[0], abs=0.1)
+    assert metrics[2] == pytest.approx(metrics[0], abs=0.1)
+
+
 def test_a_resumed_sharded_training_goes_on_as_if_uninterrupted(runs):
     _assert_same_training(runs, 'resumed', 'adam', begin=3)
 
@@ -131,3 +180,46 @@ def test_wrapped_blocks_cannot_be_watched():
     vit.layers[0] = torch.nn.Sequential(vit.layers[0])
     with pytest.raises(TypeError, match='a block wrapped as Sequential cannot be watched: leave the blocks plain'):
         vit.tokens(torch.randn(1, 3, 32, 32), watch=lambda attention: attention.output)
+
+
+def _toy_model(**test_cfg) -> torch.nn.Module:
+    init_default_scope('mmseg')
+    return MODELS.build(Config(MODEL | {'test_cfg': test_cfg}).to_dict())
+
+
+def _strategy(**model_wrapper) -> ShardedStrategy:
+    """A strategy that was not started."""
+    strategy = object.__new__(ShardedStrategy)
+    strategy.skip_init_weights = False
+    strategy.model_wrapper = model_wrapper
+    return strategy
+
+
+def test_what_fsdp_ignores_is_moved_to_the_device(monkeypatch):
+    wrapper = Config.fromfile(VIT_L).strategy.model_wrapper
+    seen = []
+    monkeypatch.setattr(sharding, 'get_device', lambda: 'meta')
+    monkeypatch.setattr(FSDPStrategy, '_wrap_model', lambda self, model: seen.append(model) or model)
+    model = _toy_model(mode='whole')
+    assert _strategy(**wrapper)._wrap_model(model) is seen[0] is model
+    named = [*model.named_parameters(), *model.named_buffers()]
+    moved = {name for name, value in named if value.device.type == 'meta'}
+    assert moved == {name for name, _ in named if name.startswith('projector.teacher.')}
+    assert {'projector.teacher.steps', 'projector.teacher.module.mlp.0.weight'} < moved
+
+
+def test_an_unknown_ignored_module_is_named():
+    with pytest.raises(ValueError, match=r"model_wrapper\.ignored_modules: ToCo has no 'projector\.twin'"):
+        _strategy(ignored_modules=['projector.twin'])._wrap_model(_toy_model(mode='whole'))
+
+
+def test_sliding_windows_are_refused():
+    with pytest.raises(ValueError, match=r"test_cfg\.mode='slide' would hang with ShardedStrategy: the number of"):
+        _strategy().build_model(_toy_model(mode='slide', crop_size=(64, 64), stride=(32, 32)))
+    whole = _toy_model(mode='whole')
+    assert _strategy().build_model(whole) is whole
+
+
+def test_one_process_without_launcher_is_told_how_to_start(tmp_path):
+    with pytest.raises(RuntimeError, match=r'this is a single one: start it with tools/dist_train\.sh CONFIG N'):
+        RUNNERS.build(_config(tmp_path, 'alone', sharded=True))
