@@ -32,11 +32,12 @@ def _config(folder, name: str, *, sharded: bool, **changes) -> Config:
         full = Config.fromfile(VIT_L)
         cfg.runner_type, cfg.strategy = full.runner_type, full.strategy
     cfg.merge_from_dict(changes)
-    if not (folder / 'sizes').exists():  # the two images of the validation, one for each process
+    if not (folder / 'sizes').exists():  # two images to validate, one for each process
+        # at scale 1.5 the small one and its mirror image fit into a chunk, those of the other do not
         shutil.copytree(folder / 'data', folder / 'sizes')
         for name in ('images/0.png', 'masks/0.png'):
             path = folder / 'sizes' / name
-            Image.open(path).resize((32, 40), Image.Resampling.NEAREST).save(path)
+            Image.open(path).resize((24, 32), Image.Resampling.NEAREST).save(path)
     cfg.val_dataloader.dataset.data_root = str(folder / 'sizes')
     return cfg
 
