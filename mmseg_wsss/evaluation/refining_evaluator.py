@@ -13,6 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..models.refiners import importable, on_cpu, unit_image
+from ..structures import class_probabilities
 from ..worker_pool import WorkerPool, usable_cores
 
 
@@ -105,7 +106,7 @@ class RefiningEvaluator(Evaluator):
         samples = [sample.new() for sample in data_samples]  # the same tensors in other samples: hooks see the caller's
         self._batches.append((samples, data_batch))
         for sample in samples:
-            scores = _probabilities(sample)
+            scores = class_probabilities(sample)
             del sample.seg_logits
             ids = torch.nonzero(self._present(scores))[:, 0]
             scores = scores[ids]
@@ -133,19 +134,3 @@ class RefiningEvaluator(Evaluator):
         self._batches.popleft()
         self._labels = []
         super().process(samples, data_batch)
-
-
-def _probabilities(sample: SegDataSample) -> Tensor:
-    """The softmax (C, H, W) of the ``seg_logits``; ValueError where it cannot be taken."""
-    if 'seg_logits' not in sample:
-        raise ValueError(f'{sample.img_path}: the prediction has no seg_logits that could be refined')
-    logits = sample.seg_logits.data
-    if len(logits) == 1:
-        raise ValueError(
-            f'{sample.img_path}: the seg_logits have one channel, for a sigmoid, and a refiner needs one per class: '
-            'train the decode head with out_channels=2'
-        )
-    scores = logits.float().softmax(dim=0)
-    if scores.isnan().any():
-        raise ValueError(f'{sample.img_path}: the network gives seg_logits that are no numbers')
-    return scores

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..engine import whole_checkpoint
 from ..models.refiners import unit_image
 from ..models.tta import MaxScaleTTA
+from ..structures import class_probabilities
 
 
 class Maps(NamedTuple):
@@ -109,7 +110,7 @@ class Scorer:
         if self.source == 'cam':
             scores = sample.cam.data.float()
         elif 'seg_logits' in sample:
-            scores = sample.seg_logits.data.float().softmax(dim=0)
+            scores = class_probabilities(sample)
         else:
             raise ValueError('the network gives no seg_logits: its labels come from its CAMs (--source cam)')
         if not scores.isfinite().all():

@@ -85,3 +85,9 @@ def test_source_follows_the_network():
     assert choose_source({'type': 'EncoderDecoder'}) == 'seg'
     with pytest.raises(ValueError, match='EncoderDecoder has no CAMs'):
         choose_source({'type': 'EncoderDecoder'}, 'cam')
+
+
+def test_one_channel_is_no_background_everywhere():
+    model = Fixed(seg_logits=torch.zeros(1, 2, 2))
+    with pytest.raises(ValueError, match=r'a\.png: the seg_logits have one channel, .* with out_channels=2'):
+        Scorer(model, source='seg', gate=False)(item(), None)
