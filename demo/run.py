@@ -1,6 +1,6 @@
 """`make demo`: trains a method on images and their tags, tests it, leaves a table and pictures.
 
-    python demo/run.py                                   drawn scenes; under 10 minutes on 2 cores, no download
+    python demo/run.py                                   drawn scenes; some 12 minutes on a CPU, no download
     python demo/run.py --data path/to/VOCdevkit          real images with tags, DeiT-Tiny
     python demo/run.py --method weaktr                   WeakTr's two stages instead of ToCo and the classifier in it
 
