@@ -13,7 +13,7 @@ def class_probabilities(sample: SegDataSample) -> Tensor:
     """
     path = sample.get('img_path', 'a sample')
     if 'seg_logits' not in sample:
-        raise ValueError(f'{path}: the prediction has no seg_logits')
+        raise ValueError(f'{path}: the prediction has no seg_logits to take classes from')
     logits = sample.seg_logits.data
     if len(logits) == 1:
         raise ValueError(

@@ -106,7 +106,7 @@ def test_an_image_of_another_size_is_refused(samples):
 
 def test_predictions_without_logits_are_refused(samples):
     del samples[1].seg_logits
-    with pytest.raises(ValueError, match=r'1\.png: the prediction has no seg_logits that could be refined'):
+    with pytest.raises(ValueError, match=r'1\.png: the prediction has no seg_logits to take classes from'):
         refined(samples, 0)
 
 
