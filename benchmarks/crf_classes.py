@@ -14,12 +14,10 @@ import time
 from pathlib import Path
 
 import torch
-from dense_crf import Sample, drawn, predictions
+from dense_crf import Sample, drawn, parse_with_network, predictions
 from machine import append_json, machine
 from mmseg.registry import MODELS
 from torch import Tensor
-
-from mmseg_wsss.models.refiners import CRF_PRESETS
 
 COUNTS = (2, 3, 7, 21, 81)
 LIMITS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
@@ -29,16 +27,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('--config', help='of the network (default: no network, drawn images)')
-    add('--checkpoint', help='of the network')
-    add('--preset', choices=list(CRF_PRESETS), default='weaktr-voc')
     add('--images', type=int, default=25, help='default: 25')
     add('--sharpen', type=float, nargs='+', default=[1, 3, 6], help='factors of the logits (default: 1 3 6)')
     add('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
-    args = parser.parse_args(argv)
-    if (args.config is None) != (args.checkpoint is None):
-        parser.error('--config and --checkpoint belong together')
-    return args
+    return parse_with_network(parser, argv)
 
 
 def refine(image: Tensor, scores: Tensor, **values) -> tuple[Tensor, float, int]:

@@ -62,9 +62,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('--config', help='of the network (default: no network, drawn images)')
-    add('--checkpoint', help='of the network')
-    add('--preset', choices=list(CRF_PRESETS), default='weaktr-voc')
     add('--images', type=int, default=100, help='side by side; 0 for none (default: 100)')
     add('--scale', type=float, default=1.0, help='of the images side by side (default: 1, full size)')
     add('--workers', type=int, default=2, help='processes beside 1; 0 to measure none (default: 2)')
@@ -73,6 +70,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='of the exact CRF')
     add('--partial', type=Path, metavar='JSONL', help='side by side is kept here, and goes on from here')
     add('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
+    return parse_with_network(parser, argv)
+
+
+def parse_with_network(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line, with what every benchmark of CRFs asks for: a network and the CRF's values."""
+    parser.add_argument('--config', help='of the network (default: no network, drawn images)')
+    parser.add_argument('--checkpoint', help='of the network')
+    parser.add_argument('--preset', choices=list(CRF_PRESETS), default='weaktr-voc')
     args = parser.parse_args(argv)
     if (args.config is None) != (args.checkpoint is None):
         parser.error('--config and --checkpoint belong together')

@@ -208,11 +208,11 @@ def test_guard_warns_of_two_mmcv(monkeypatch):
 
 
 def test_every_relative_link_of_a_page_leads_somewhere():
+    pages = [ROOT / 'README.md']
+    for folder in ('docs', 'configs', 'benchmarks'):
+        pages += (ROOT / folder).rglob('*.md')
     broken = []
-    for page in [
-        ROOT / 'README.md',
-        *(path for folder in ('docs', 'configs', 'benchmarks') for path in (ROOT / folder).rglob('*.md')),
-    ]:
+    for page in pages:
         for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', page.read_text()):
             if '://' not in target and not (page.parent / target).exists():
                 broken.append(f'{page.relative_to(ROOT)}: {target}')

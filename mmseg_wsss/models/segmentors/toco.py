@@ -141,7 +141,7 @@ class ToCo(EncoderDecoder):
 
         seg_counts = self.refiner is not None and self.iteration >= self.seg_start
         if seg_counts or self.loss_ptc or self.loss_ctc:
-            present = PresentClasses.of(label, min(most_classes(data_samples), label.shape[1]))
+            present = PresentClasses.of(label, most_classes(data_samples))
             cam, cam_aux = self._training_cams(images, tokens, present)
             valid = self._valid_mask(images, data_samples)
         if self.loss_ptc:

@@ -86,7 +86,7 @@ def plain(model):
     return plain
 
 
-def near(ours, plain, name=None):
+def assert_near(ours, plain, name=None):
     """Equal to 1e-5 of the largest value."""
     assert plain.abs().max() > 0
     torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5 * float(plain.abs().max()), msg=name)
@@ -95,7 +95,7 @@ def near(ours, plain, name=None):
 def test_losses_and_gradients_are_those_of_the_plain_way(model, plain, images):
     losses = model.loss(images, samples())
     plain_losses = plain_loss(plain, images, image_scores(samples()))
-    near(sum(losses.values()), plain_losses)
+    assert_near(sum(losses.values()), plain_losses)
     sum(losses.values()).backward()
     plain_losses.backward()
     expected = dict(plain.named_parameters())
@@ -103,17 +103,17 @@ def test_losses_and_gradients_are_those_of_the_plain_way(model, plain, images):
         if expected[name].grad is None:
             assert parameter.grad is None, name
         else:
-            near(parameter.grad, expected[name].grad, name)
+            assert_near(parameter.grad, expected[name].grad, name)
 
 
 def test_cams_are_those_of_the_plain_way(model, plain, images):
     model.eval(), plain.eval()
     with torch.no_grad():
-        near(model(images), plain_pass(plain, images).fine)
+        assert_near(model(images), plain_pass(plain, images).fine)
     tags = torch.tensor([1.0, 0.0, 1.0])
     cams = model.cams(images)[0] * tags[:, None, None]
     for image, cam in zip(images, cams, strict=True):
-        near(cam, plain_cams(plain, image[None], tags))
+        assert_near(cam, plain_cams(plain, image[None], tags))
 
 
 def test_a_loss_is_one_pass_with_one_attention_per_block(model, images):
