@@ -1,16 +1,19 @@
 """What the Runner needs beyond mmengine: mixed precision on a CPU, exact resume, several CPU processes,
-sharded parameters, the set-up of a test."""
+sharded parameters, published learning rates, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .cpu_launch import finish_launch, prepare_cpu_launch
 from .iteration_seed_hook import IterationSeedHook
+from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
 from .test_setup import image_folder, use_crf, use_tta, whole_checkpoint
 
 __all__ = [
     'BF16OptimWrapper',
+    'EpochCosineLR',
     'IterationSeedHook',
     'ShardedStrategy',
+    'WarmupPolyLR',
     'finish_launch',
     'image_folder',
     'prepare_cpu_launch',
