@@ -55,6 +55,7 @@ class PlainToCo(ToCo):
         images, label = inputs['img'], image_scores(data_samples)
         cam, cam_aux = (maps * label[:, :, None, None] for maps in self._plain_cams(images))
         valid = self._valid_mask(images, data_samples)
+        self.projector.update()
         contrast = self._plain_class_contrast(inputs, cam_aux)
 
         maps = self.backbone(images)
@@ -69,7 +70,7 @@ class PlainToCo(ToCo):
             loss_ptc=self.loss_ptc(maps[-1], *pair_relation(token_label)),
             loss_ctc=contrast,
         )
-        if self.iteration >= self.seg_start:
+        if self.has_begun('loss_seg'):
             unit = self.data_preprocessor.to_unit(images)
             pseudo = self._plain_pseudo_label(cam, unit, label, valid)
             samples = [SegDataSample(gt_sem_seg=PixelData(data=one[None])) for one in pseudo]
@@ -99,7 +100,6 @@ class PlainToCo(ToCo):
 
     def _plain_class_contrast(self, views: dict[str, Tensor], cam_aux: Tensor) -> Tensor:
         """CTC by loops over images, anchors and positives."""
-        self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
         corners = sample_corners(roi, num=self.num_local_crops, size=self.local_crop_size)
         crops = cut_crops(views['local_view'], corners, self.local_crop_size).transpose(0, 1).flatten(0, 1)

@@ -57,7 +57,7 @@ def model_cfg(arch: str, size: int, *, chunks: bool) -> Config:
     model.backbone.update(arch=name, out_indices=blocks, pixels_per_pass=pixels, init_cfg=None)
     for part in (model.cam_head, model.aux_cam_head, model.projector, model.decode_head):
         part.in_channels = channels
-    model.seg_start = 0
+    model.starts = {}
     return model
 
 

@@ -60,7 +60,7 @@ class Way:
         else:
             self.model.load_state_dict(weights)
         self.model.to(device).train()
-        self.model.iteration = self.model.seg_start
+        self.model.iteration = max(self.model.starts.values())
         self.optim: OptimWrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.device = device
         self.seconds, self.cpu_seconds, self.losses = [], [], []

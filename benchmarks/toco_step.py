@@ -136,7 +136,7 @@ def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
         model = MODELS.build(cfg.model)
         model.init_weights()
         model.to(place).train()
-        model.iteration = model.seg_start
+        model.iteration = max(model.starts.values())
         optim = build_optim_wrapper(model, cfg.optim_wrapper)
         wrap_parts(timer, model, optim)
         batches = _batches(cfg)

@@ -53,8 +53,8 @@ def schedule(base: Path, iters: int | None) -> dict:
             dict(one, begin=one.begin * iters // usual, end=max(1, one.end * iters // usual))
             for one in cfg.param_scheduler
         ]
-        if 'seg_start' in cfg.model:
-            values['model'] = {'seg_start': cfg.model.seg_start * iters // usual}
+        if 'starts' in cfg.model:
+            values['model'] = {'starts': {name: at * iters // usual for name, at in cfg.model.starts.items()}}
     return values
 
 

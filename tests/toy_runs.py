@@ -44,7 +44,7 @@ MODEL = {
     'cam_thresholds': (0.8, 0.9),
     'num_local_crops': 4,
     'local_crop_size': 24,
-    'seg_start': 2,
+    'starts': {'loss_seg': 2, 'loss_reg': 2},
     'decode_head': {
         'type': 'FCNHead',
         'in_channels': 24,

@@ -4,7 +4,8 @@ custom_imports = dict(imports=['mmseg_wsss'], allow_failed_imports=False)
 env_cfg = dict(
     cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )
-# Before `seg_start` the decoder has no gradient, which DistributedDataParallel has to be told.
+# An ablation without the segmentation loss leaves the decoder without a gradient, which DistributedDataParallel has to
+# be told.
 find_unused_parameters = True
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'

@@ -27,7 +27,7 @@ model = dict(
     aux_cam_head=dict(num_classes=len(classes), in_channels=channels),
     projector=dict(in_channels=channels),
     decode_head=dict(in_channels=channels, num_classes=len(classes) + 1),
-    seg_start=max_iters // 10,
+    starts=dict(loss_seg=max_iters // 10, loss_reg=max_iters // 10),
     test_cfg=dict(cam=False),
 )
 photos = dict(
@@ -37,14 +37,18 @@ photos = dict(
     image_labels=dict(type='TagFile', path=tags),
     data_prefix=dict(img_path='images'),
 )
+# Photos may be huge: the network sees them with a longer side of about 500, the masks have the size of the file.
+train_pipeline = _base_.train_pipeline
+train_pipeline[1].geometry[1] = dict(
+    type='RandomResize', scale=(500, 500), ratio_range=(0.5, 2.0), resize_type='ResizeToFit'
+)
 train_dataloader = dict(
     batch_size=8,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(pipeline=_base_.train_pipeline, **photos),
+    dataset=dict(pipeline=train_pipeline, **photos),
 )
-# Photos may be huge: the network sees them with a longer side of 500, the masks have the size of the file.
 test_pipeline = [
     dict(type='LoadImage'),
     dict(type='Resize', scale=(500, 500), keep_ratio=True),

@@ -28,12 +28,14 @@ model = dict(
     decode_head=dict(in_channels=channels, num_classes=num_classes + 1),
     cam_scales=(1.0, 0.5),
     local_crop_size=64,
-    seg_start=400,
+    starts=dict(loss_seg=400, loss_reg=400),
     loss_reg=None,  # the recorded results were made without it
 )
 
 train_pipeline = _base_.train_pipeline
-train_pipeline[1].geometry[1].scale = (288, 288)
+train_pipeline[1].geometry[1] = dict(
+    type='RandomResize', scale=(288, 288), ratio_range=(0.5, 2.0), resize_type='ResizeToFit'
+)
 train_pipeline[1].geometry[-1].crop_size = (crop, crop)
 train_pipeline[1].global_view[0].scale = crop
 # The network saw objects of half the native size, so it is shown images of a longer side of 384; results are at

@@ -36,7 +36,7 @@ model = dict(
     cam_scales=(1.0,),
     num_local_crops=6,
     local_crop_size=32,
-    seg_start=300,
+    starts=dict(loss_seg=300, loss_reg=300),
     loss_reg=None,  # the recorded results were made without it
     decode_head=dict(in_channels=channels, channels=128, dilation=2, num_classes=num_classes + 1),
 )

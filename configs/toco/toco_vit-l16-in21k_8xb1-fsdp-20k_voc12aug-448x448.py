@@ -23,8 +23,7 @@ optim_wrapper = dict(type='BF16OptimWrapper')
 # FSDP is a strategy of mmengine's other runner. Each block's weights are gathered when it runs; those outside of blocks
 # are gathered once for the step, in which `backbone.tokens` and the classifiers' weights are used directly. The EMA
 # twin stays whole in every process: it is written to within the step, which FSDP's views of weights do not allow.
-# Losses and weights are those of DDP but for one thing: before `seg_start` FSDP gives the decoder a gradient of zero,
-# DDP none, so that AdamW counts these steps, and decays the decoder's weights, here.
+# Losses and weights are those of DDP.
 runner_type = 'FlexibleRunner'
 strategy = dict(
     type='ShardedStrategy',

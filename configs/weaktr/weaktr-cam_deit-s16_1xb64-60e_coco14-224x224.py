@@ -23,11 +23,19 @@ model = dict(
     threshold=0.42,
 )
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=_base_.deit_pipeline))
-# 60 epochs of 1,282 batches, 5 of them warm-up
+# 60 epochs of 1,282 batches
 optim_wrapper = dict(optimizer=dict(lr=2.5e-5))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=6410),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=6410, end=76920),
+    dict(
+        type='EpochCosineLR',
+        epoch_iters=1282,
+        epochs=60,
+        warmup_epochs=5,
+        warmup_lr=1e-6,
+        min_lr=1e-5,
+        by_epoch=False,
+        end=76920,
+    )
 ]
 train_cfg = dict(max_iters=76920, val_interval=76920)
 # of `tools/make_pseudo_labels.py --images train --threshold 0.42 --refine crf-labels`

@@ -36,7 +36,12 @@ ZOO = (
     _named('deit_tiny', f'{_FACEBOOK}/deit/deit_tiny_patch16_224-a1311bcf.pth', 'a1311bcf'),
     _named('deit_small', f'{_FACEBOOK}/deit/deit_small_patch16_224-cd65a155.pth', 'cd65a155'),
     _named('deit_base', f'{_FACEBOOK}/deit/deit_base_patch16_224-b5f2ef4d.pth', 'b5f2ef4d'),
-    _timm('vit_base_patch16_224.augreg_in21k'),
+    _named(
+        'vit_base',
+        'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/'
+        'jx_vit_base_p16_224-80ecf9dd.pth',
+        '80ecf9dd',
+    ),
     _timm('vit_large_patch16_224.augreg_in21k'),
     _timm('vit_small_patch16_384.augreg_in21k_ft_in1k'),
     _named('dinov2_vits14', f'{_FACEBOOK}/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth'),

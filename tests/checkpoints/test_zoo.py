@@ -47,8 +47,8 @@ def test_every_address_in_a_config_is_in_the_zoo():
 
 def test_the_address_in_a_config_finds_the_file_by_its_name_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv('MMSEG_WSSS_CACHE', str(tmp_path))
-    entry = find('vit_base_patch16_224.augreg_in21k')
-    (tmp_path / 'timm_vit_base_patch16_224.augreg_in21k.bin').write_bytes(b'there')
+    entry = find('vit_large_patch16_224.augreg_in21k')
+    (tmp_path / 'timm_vit_large_patch16_224.augreg_in21k.bin').write_bytes(b'there')
     assert fetch(entry.url) == fetch(entry.name) == tmp_path / entry.file
     (tmp_path / 'deit_small_patch16_224-cd65a155.pth').write_bytes(b'something else')
     with pytest.raises(ValueError, match=r'its SHA-256 is .* begins with cd65a155'):

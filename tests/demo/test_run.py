@@ -56,7 +56,7 @@ def test_shorter_schedule_scales_everything_that_counts_iterations(tmp_path):
     whole = Config.fromfile(toco.Demo.drawn(tmp_path / 'a', None).configs['toco'])
     short = Config.fromfile(toco.Demo.drawn(tmp_path / 'b', whole.train_cfg.max_iters // 2).configs['toco'])
     assert short.train_cfg.max_iters == whole.train_cfg.max_iters // 2
-    assert short.model.seg_start == whole.model.seg_start // 2
+    assert short.model.starts == {name: start // 2 for name, start in whole.model.starts.items()}
     assert [s.end for s in short.param_scheduler] == [s.end // 2 for s in whole.param_scheduler]
     assert short.train_cfg.val_interval > short.train_cfg.max_iters
 

@@ -50,7 +50,7 @@ def test_five_lines_train_and_write_a_mask_per_photo(photos, tmp_path):
             'model.backbone.init_cfg': None,
             'model.local_crop_size': 32,
             'model.data_preprocessor.size': (64, 64),
-            'model.seg_start': 1,
+            'model.starts': dict(loss_seg=1, loss_reg=1),
             'train_dataloader.num_workers': 0,
             'train_dataloader.persistent_workers': False,
             'train_dataloader.batch_size': 2,

@@ -25,7 +25,6 @@ from mmseg_wsss.engine import whole_checkpoint
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, cam_counts, nan_mean, rates
 from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.models import WeakTr
-from mmseg_wsss.models.cam import multi_scale_cam
 from mmseg_wsss.models.segmentors.cam_prediction import cams_of_samples
 from mmseg_wsss.progress import Progress
 from mmseg_wsss.pseudo_labels import build_dataset
@@ -70,7 +69,7 @@ def compare(models: Sequence[WeakTr], images: Tensor) -> tuple[Tensor, ...]:
         seen = zip(*tokens.watched, strict=True)  # per head, of all blocks
         return tuple(head(tokens._replace(watched=blocks)).fine for head, blocks in zip(heads, seen, strict=True))
 
-    return multi_scale_cam(cams, images, scales=first.cam_scales, merge_flip=torch.add)
+    return first.multi_scale(cams, images)
 
 
 def count_pixels(models: Sequence[WeakTr], loader: DataLoader, *, amp: bool) -> list[PixelCounts]:

@@ -1,5 +1,6 @@
-# Training and test pipelines of ToCo (CVPR 2023): crops of 448, photometry of DINO; the mask is optional at test time.
-# The random scale 0.5-2 is relative to a longer side of 500, the native size of PASCAL VOC's images.
+# Training and test pipelines of ToCo (CVPR 2023): crops of 448 of images scaled by 0.5-2, photometry of DINO; the mask
+# is optional at test time. Images are tested at their native size; `squashed_test_pipeline` is the published protocol
+# for CAMs and single-scale segmentation.
 #
 # The pieces have names, so that a config on top changes what it needs:
 #   another crop size:      train_pipeline = _base_.train_pipeline
@@ -12,7 +13,7 @@
 crop_size = (448, 448)
 geometry = [
     dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomResize', scale=(500, 500), ratio_range=(0.5, 2.0), resize_type='ResizeToFit'),
+    dict(type='RandomScale', ratio_range=(0.5, 2.0)),
     dict(type='RandomPadCrop', crop_size=crop_size),
 ]
 img_view = [dict(type='DINOPhotometry', blur_prob=1.0)]
@@ -36,6 +37,13 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='PackWSSSInputs'),
+]
+# Every image in the size of the crop whatever its shape; scores are compared at the native size.
+squashed_test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=crop_size, keep_ratio=False),
     dict(type='LoadMask'),
     dict(type='PackWSSSInputs'),
 ]

@@ -31,7 +31,7 @@ model = dict(
     cam_thresholds=(0.25, 0.7),
     num_local_crops=8,
     local_crop_size=96,
-    seg_start=2000,
+    starts=dict(loss_seg=2001, loss_reg=2001),
     # LargeFOV: two 3x3 convolutions with dilation 5
     decode_head=dict(
         type='FCNHead',

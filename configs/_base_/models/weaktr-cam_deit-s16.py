@@ -17,7 +17,14 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
-    backbone=dict(type='TokenViT', arch='deit-small', num_cls_tokens=num_classes, final_norm=False, drop_path_rate=0.1),
+    backbone=dict(
+        type='TokenViT',
+        arch='deit-small',
+        num_cls_tokens=num_classes,
+        final_norm=False,
+        drop_path_rate=0.1,
+        pos_embed_offset=0.1,
+    ),
     cam_head=dict(
         type='AAFCAMHead',
         num_classes=num_classes,

@@ -34,6 +34,31 @@ class ResizeToFit(Resize):
 
 
 @TRANSFORMS.register_module()
+class RandomScale(BaseTransform):
+    """Scale an image and its mask by a factor drawn evenly from a range, relative to its own size (published ToCo).
+
+    The difference to mmcv's ``RandomResize``, which draws a size to fit into. Sides are rounded down, but stay at least
+    one pixel; Pillow's bilinear filter resizes the image.
+
+    Args:
+        ratio_range: smallest and largest factor.
+    """
+
+    def __init__(self, *, ratio_range: tuple[float, float]) -> None:
+        self.ratio_range = tuple(ratio_range)
+
+    def transform(self, results: dict) -> dict:
+        """Draw a factor and resize."""
+        factor = np.random.uniform(*self.ratio_range)
+        height, width = results['img'].shape[:2]
+        size = (max(1, int(width * factor)), max(1, int(height * factor)))
+        return Resize(scale=size, backend='pillow').transform(results)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(ratio_range={self.ratio_range})'
+
+
+@TRANSFORMS.register_module()
 class RandomPadCrop(BaseTransform):
     """Cut a random window of ``crop_size``; a smaller image is first put at a random place on a black canvas.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
@@ -65,6 +66,8 @@ class TokenViT(VisionTransformer):
         num_cls_tokens: number of class tokens T; a pretrained single one is copied T times.
         freeze_pos_embed: keep the position embedding as loaded, as the published ToCo does.
         interpolate_mode: resizing of the position embedding, ``'bicubic'`` (published code) or ``'bilinear'`` (paper).
+        pos_embed_offset: sample the position embedding as if the token grid were larger by this much, as published
+            WeakTr and DINO do with 0.1; without an effect at ``img_size``.
         pixels_per_pass: how much goes through the blocks at once: images of together at most this many pixels, but at
             least one (448 * 448 is one image of that size, or 21 crops of 96). A larger batch goes in chunks; backward
             keeps their results only and computes each once more, so memory is about that of one chunk whatever the
@@ -89,6 +92,7 @@ class TokenViT(VisionTransformer):
         num_cls_tokens: int = 1,
         freeze_pos_embed: bool = False,
         interpolate_mode: str = 'bicubic',
+        pos_embed_offset: float = 0.0,
         pixels_per_pass: int | None = None,
         compile_blocks: bool = False,
         init_cfg: dict | None = None,
@@ -111,6 +115,7 @@ class TokenViT(VisionTransformer):
         self.cls_token = nn.Parameter(torch.zeros(1, num_cls_tokens, self.embed_dims))
         self.pos_embed.requires_grad_(not freeze_pos_embed)
         self.patch_size = patch_size
+        self.pos_embed_offset = pos_embed_offset
         self.pixels_per_pass = pixels_per_pass
         use_onednn(self)
         self._block = _compiled_block(self) if compile_blocks else _block
@@ -155,14 +160,17 @@ class TokenViT(VisionTransformer):
             )
         patches, grid = self.patch_embed(images)  # (B, h * w, D)
         x = torch.cat((self.cls_token.expand(len(images), -1, -1), patches), dim=1)
-        position = resize_pos_embed(
-            self.pos_embed,
-            self.patch_resolution,
-            grid,
-            mode=self.interpolate_mode,
-            num_extra_tokens=self.num_extra_tokens,
-        )
-        return self.pre_norm(self.drop_after_pos(x + position)), grid
+        return self.pre_norm(self.drop_after_pos(x + self._position(grid))), grid
+
+    def _position(self, grid: tuple[int, int]) -> Tensor:
+        """Position embedding (1, T + h * w, D) of a token grid (h, w)."""
+        own, num, mode = tuple(self.patch_resolution), self.num_extra_tokens, self.interpolate_mode
+        if not self.pos_embed_offset or tuple(grid) == own:
+            return resize_pos_embed(self.pos_embed, own, grid, mode=mode, num_extra_tokens=num)
+        patches = self.pos_embed[:, num:].mT.unflatten(-1, own)  # (1, D, h, w) at `img_size`
+        scale = [(side + self.pos_embed_offset) / length for side, length in zip(grid, own, strict=True)]
+        patches = F.interpolate(patches, scale_factor=scale, mode=mode, align_corners=False)
+        return torch.cat((self.pos_embed[:, :num], patches.flatten(2).mT), dim=1)
 
     def tokens(self, images: Tensor, *, watch: Callable[[SelfAttention], Any] | None = None) -> Tokens:
         """Run the encoder once.

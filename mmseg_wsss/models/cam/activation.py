@@ -38,13 +38,27 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode='bilinear', align_corners=False)
 
 
+def scale_bilinear(images: Tensor, scale: float) -> Tensor:
+    """Images (B, 3, H, W) with sides ``int(scale * side)``, bilinear without antialiasing (published ToCo)."""
+    return _resize(images, [int(scale * side) for side in images.shape[-2:]])
+
+
+def scale_bicubic(images: Tensor, scale: float) -> Tensor:
+    """Images (B, 3, H, W) with sides ``round(scale * side)``, by Pillow's bicubic filter (published WeakTr)."""
+    size = [round(scale * side) for side in images.shape[-2:]]
+    # with antialiasing torch's filter is Pillow's: coefficient -0.5 instead of -0.75, averaging where it shrinks
+    return F.interpolate(images, size=size, mode='bicubic', align_corners=False, antialias=True)
+
+
 @torch.no_grad()
 def multi_scale_cam(
     cam_function: CAMFunction,
     images: Tensor,
     *,
     scales: Sequence[float] = (1.0, 0.5, 1.5),
+    scale_images: Callable[[Tensor, float], Tensor] = scale_bilinear,
     merge_flip: Callable[[Tensor, Tensor], Tensor] = torch.maximum,
+    eps: float = 1e-5,
     at_scale_one: tuple[Tensor, ...] | None = None,
 ) -> tuple[Tensor, ...]:
     """Multi-scale, flipped CAMs at the size of the images (ToCo Eq. 1 and section 5.1; WeakTr).
@@ -56,7 +70,9 @@ def multi_scale_cam(
         cam_function: images to raw CAMs (any number of them, computed in one pass).
         images: (B, 3, H, W), normalised.
         scales: factors of the image size.
+        scale_images: makes the images of a scale: :func:`scale_bilinear` (ToCo) or :func:`scale_bicubic` (WeakTr).
         merge_flip: what becomes of the pair: the maximum (ToCo) or ``torch.add`` (WeakTr).
+        eps: of :func:`normalize_cam`, published 1e-5 (ToCo) and 1e-8 (WeakTr, whose maps are of the order 1e-3).
         at_scale_one: what ``cam_function(images)`` gave already; that pass is then not repeated.
 
     Returns:
@@ -65,9 +81,7 @@ def multi_scale_cam(
     size = images.shape[-2:]
     sums: list[Tensor] = []
     for scale in scales:
-        scaled = (
-            images if scale == 1 else F.interpolate(images, scale_factor=scale, mode='bilinear', align_corners=False)
-        )
+        scaled = images if scale == 1 else scale_images(images, scale)
         if scale == 1 and at_scale_one is not None:
             pairs = zip(at_scale_one, cam_function(scaled.flip(-1)), strict=True)
         else:
@@ -80,4 +94,4 @@ def multi_scale_cam(
                 sums[index] += pair
             else:
                 sums.append(pair)
-    return tuple(normalize_cam(cam) for cam in sums)
+    return tuple(normalize_cam(cam, eps) for cam in sums)

@@ -1,6 +1,6 @@
 """ToCo: token contrast for weakly-supervised segmentation (Ru et al., CVPR 2023)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,11 +26,14 @@ from ..cam import (
     sample_corners,
     valid_mask,
 )
+from .base import StartedLosses, zero_gradient
 from .cam_prediction import cams_of_samples
+
+STARTS = ('loss_ptc', 'loss_ctc', 'loss_seg', 'loss_reg', 'final_cam')
 
 
 @MODELS.register_module()
-class ToCo(EncoderDecoder):
+class ToCo(StartedLosses, EncoderDecoder):
     """Single-stage segmentation from image-level labels (ToCo Figure 3, Eq. 5).
 
     A mmseg ``EncoderDecoder``: necks, decode heads, auxiliary heads, inference and test-time augmentation are mmseg's
@@ -46,18 +49,19 @@ class ToCo(EncoderDecoder):
         loss_ctc: class token contrast; needs ``aux_cam_head`` and ``projector``.
         projector: projection head with its EMA twin; not built where ``loss_ctc`` is off.
         refiner: refinement of the pseudo-labels; ``None`` turns the segmentation loss off.
-        loss_reg: dense energy of the segmentation; starts with the segmentation loss, needs ``refiner`` and a decode
-            head with mmseg's common loss.
+        loss_reg: dense energy of the segmentation; needs ``refiner`` and a decode head with mmseg's common loss.
         cam_scales: scales of the multi-scale CAM.
         cam_thresholds: (beta_l, beta_h), background at or below the first, foreground above the second.
         num_local_crops, local_crop_size: local views per image and their side in pixels.
-        seg_start: first iteration whose segmentation loss counts (published: 2000 on VOC). The counter is saved with
-            the weights, so a training that starts from a finished checkpoint (``load_from``) is past it.
+        starts: first iteration, counted from 0, of ``loss_ptc``, ``loss_ctc``, ``loss_seg`` and ``loss_reg``, and of
+            ``final_cam``: before it the pseudo-labels come from the auxiliary CAM. 0 where it is left out. Published:
+            2001 for the two segmentation losses on VOC; 8001 for them and 12001 for the rest on COCO.
         test_cfg: mmseg's, and ``cam=True`` to return ``cam`` and ``cam_aux`` beside the segmentation.
         **kwargs: further arguments of ``EncoderDecoder``.
 
     Raises:
-        ValueError: a loss is configured whose parts are missing, or the thresholds are not 0 <= low < high <= 1.
+        ValueError: a loss is configured whose parts are missing, the thresholds are not 0 <= low < high <= 1, or
+            ``starts`` has an unknown name or lets the dense energy begin before the segmentation loss.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class ToCo(EncoderDecoder):
         cam_thresholds: tuple[float, float] = (0.25, 0.7),
         num_local_crops: int = 8,
         local_crop_size: int = 96,
-        seg_start: int = 2000,
+        starts: Mapping[str, int] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
@@ -110,19 +114,11 @@ class ToCo(EncoderDecoder):
         self.cam_scales = tuple(cam_scales)
         self.num_local_crops = num_local_crops
         self.local_crop_size = local_crop_size
-        self.seg_start = seg_start
-        self.iteration = 0
-
-    def get_extra_state(self) -> Tensor:
-        """The iteration counter is saved with the weights: the segmentation loss starts by it.
-
-        A tensor beside the parameters, since mmengine broadcasts the whole state between processes.
-        """
-        return torch.tensor(self.iteration, device=next(self.parameters()).device)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Restore the iteration counter."""
-        self.iteration = int(state)
+        self.set_starts(starts, STARTS)
+        if self.loss_reg and self.starts['loss_reg'] < self.starts['loss_seg']:
+            raise ValueError(f'loss_reg needs the logits of loss_seg: it cannot begin before it, got starts={starts}')
+        if self.refiner and not self.aux_cam_head and self.starts['final_cam'] > self.starts['loss_seg']:
+            raise ValueError(f'starts={starts} asks for labels of an auxiliary CAM: set aux_cam_head or final_cam=0')
 
     def loss(self, inputs: dict[str, Tensor] | Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """All terms of the training objective.
@@ -139,23 +135,36 @@ class ToCo(EncoderDecoder):
         if self.aux_cam_head is not None:
             losses['loss_cls_aux'] = self.aux_cam_head.loss(tokens.maps, label)
 
-        seg_counts = self.refiner is not None and self.iteration >= self.seg_start
-        if seg_counts or self.loss_ptc or self.loss_ctc:
+        parts = dict(loss_ptc=self.loss_ptc, loss_ctc=self.loss_ctc, loss_seg=self.refiner)
+        begun = {name for name, part in parts.items() if part is not None and self.has_begun(name)}
+        if begun:
             present = PresentClasses.of(label, most_classes(data_samples))
             cam, cam_aux = self._training_cams(images, tokens, present)
             valid = self._valid_mask(images, data_samples)
-        if self.loss_ptc:
-            losses['loss_ptc'] = self._patch_contrast(tokens, cam_aux, valid)
         if self.loss_ctc:
+            self.projector.update()
+        if 'loss_ptc' in begun:
+            losses['loss_ptc'] = self._patch_contrast(tokens, cam_aux, valid)
+        if 'loss_ctc' in begun:
             losses['loss_ctc'] = self._class_contrast(views, tokens, cam_aux)
-        if seg_counts:
-            pseudo = self._with_pseudo_label(data_samples, images, cam, present, valid)
+        if 'loss_seg' in begun:
+            source = cam if self.has_begun('final_cam') else cam_aux
+            pseudo = self._with_pseudo_label(data_samples, images, source, present, valid)
             feats = self.neck(tokens.maps) if self.with_neck else tokens.maps
             losses.update(self._decode_head_forward_train(feats, pseudo, images, valid))
             if self.with_auxiliary_head:
                 losses.update(self._auxiliary_head_forward_train(feats, pseudo))
+        losses.update(self._not_begun(begun))
         self.iteration += 1
         return losses
+
+    def _not_begun(self, begun: set[str]) -> dict[str, Tensor]:
+        """Gradients of 0 for what the losses that have not begun will train."""
+        names = {'projector'} if self.loss_ctc and 'loss_ctc' not in begun else set()
+        if self.refiner and 'loss_seg' not in begun:
+            names |= {'neck', 'decode_head', 'auxiliary_head'}
+        modules = [module for name, module in self.named_children() if name in names]
+        return dict(loss_not_begun=zero_gradient(modules)) if modules else {}
 
     def _raw_cams(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Final and (where there is one) auxiliary raw CAM, each (B, C, h, w)."""
@@ -195,7 +204,6 @@ class ToCo(EncoderDecoder):
         """CTC: class tokens of local crops against those of two global views (Eq. 4)."""
         if not {'global_view', 'local_view'} <= views.keys():
             raise ValueError(f'loss_ctc needs global_view and local_view beside {sorted(views)}: add them to MultiView')
-        self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
         size, num = self.local_crop_size, self.num_local_crops
         corners = sample_corners(roi, num=num, size=size)
@@ -226,7 +234,7 @@ class ToCo(EncoderDecoder):
         self, feats: Sequence[Tensor], pseudo: Sequence[SegDataSample], images: Tensor, valid: Tensor
     ) -> dict[str, Tensor]:
         """The decode head's own losses and, where ``loss_reg`` is on, the dense energy (L_reg) of the same logits."""
-        if self.loss_reg is None:
+        if self.loss_reg is None or not self.has_begun('loss_reg'):
             return super()._decode_head_forward_train(feats, pseudo)
         logits = self.decode_head(feats)
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in pseudo])

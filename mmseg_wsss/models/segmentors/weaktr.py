@@ -11,7 +11,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ...structures import image_scores
-from ..cam import multi_scale_cam
+from ..cam import CAMFunction, multi_scale_cam, scale_bicubic
 from .cam_prediction import cams_of_samples
 
 
@@ -92,7 +92,13 @@ class WeakTr(BaseSegmentor):
     @torch.no_grad()
     def cams(self, images: Tensor) -> tuple[Tensor]:
         """Multi-scale CAMs (B, C, H, W) in [0, 1) of normalised images, not multiplied by image-level labels."""
-        return multi_scale_cam(lambda x: (self._forward(x),), images, scales=self.cam_scales, merge_flip=torch.add)
+        return self.multi_scale(lambda x: (self._forward(x),), images)
+
+    def multi_scale(self, cam_function: CAMFunction, images: Tensor) -> tuple[Tensor, ...]:
+        """CAMs of any function of images as WeakTr makes them: scales by Pillow's bicubic filter, flips added."""
+        return multi_scale_cam(
+            cam_function, images, scales=self.cam_scales, scale_images=scale_bicubic, merge_flip=torch.add, eps=1e-8
+        )
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
         """Scores (B, C + 1, H, W): the threshold as background, then the CAMs of all classes."""

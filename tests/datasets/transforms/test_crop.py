@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from mmseg.datasets.transforms import RandomCrop
 from mmseg.registry import TRANSFORMS
+from PIL import Image
 
-from mmseg_wsss.datasets.transforms import RandomMixedCrop, RandomPadCrop, ResizeToFit
+from mmseg_wsss.datasets.transforms import RandomMixedCrop, RandomPadCrop, RandomScale, ResizeToFit
 
 
 def mask_of(image):
@@ -141,3 +142,29 @@ def test_what_is_a_mixed_crop():
     assert not crop._is_mixed(two)
     assert not crop._is_mixed(np.full((2, 2), 5, dtype=np.uint8))
     assert not crop._is_mixed(np.full((2, 2), 255, dtype=np.uint8))
+
+
+def test_random_scale_is_relative_to_the_image_itself(coordinates):
+    """Published: PIL's bilinear filter to int(factor * side); ids by the nearest pixel."""
+    image = coordinates(31, 47)
+    mask = mask_of(image)
+    sizes = set()
+    for seed in range(40):
+        np.random.seed(seed)
+        factor = np.random.uniform(0.5, 2.0)
+        np.random.seed(seed)
+        results = {'img': image, 'img_shape': image.shape[:2], 'gt_seg_map': mask, 'seg_fields': ['gt_seg_map']}
+        results = RandomScale(ratio_range=(0.5, 2.0))(results)
+        size = (int(47 * factor), int(31 * factor))
+        expected = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(results['img'], expected)
+        assert results['gt_seg_map'].shape == results['img_shape'] == size[::-1]
+        assert set(np.unique(results['gt_seg_map'])) <= set(np.unique(mask))
+        sizes.add(size)
+    assert min(sizes)[0] < 30
+    assert max(sizes)[0] > 80
+
+
+def test_random_scale_leaves_a_pixel(coordinates):
+    results = RandomScale(ratio_range=(0.01, 0.01))({'img': coordinates(3, 9), 'img_shape': (3, 9)})
+    assert results['img'].shape == (1, 1, 3)

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
-from mmseg_wsss.models.cam import multi_scale_cam, normalize_cam
+from mmseg_wsss.models.cam import multi_scale_cam, normalize_cam, scale_bicubic, scale_bilinear
 
 
 def resize(x, size):
@@ -53,3 +55,34 @@ def test_a_pass_that_was_made_is_not_repeated():
     assert seen == [(2, 3, 16, 16), (4, 3, 8, 8)]
     for left, right in zip(plain, reused, strict=True):
         torch.testing.assert_close(left, right)
+
+
+def test_scales_of_odd_sides_are_resized_to_their_size():
+    """By hand: 5 pixels to int(0.5 * 5) = 2, so pixel i of 2 looks at (i + 0.5) * 5 / 2 - 0.5 = 0.75 and 3.25.
+
+    A factor of 0.5 would look at 0.5 and 2.5 instead.
+    """
+    row = torch.arange(5.0).expand(1, 3, 5, 5)
+    assert scale_bilinear(row, 0.5)[0, 0].tolist() == [[0.75, 3.25]] * 2
+    assert scale_bilinear(row, 1.5).shape[-2:] == (7, 7)
+    assert scale_bicubic(row, 1.5).shape[-2:] == (8, 8), 'Python rounds 7.5 to 8'
+
+
+@pytest.mark.parametrize('scale', [0.8, 1.2])
+def test_bicubic_scales_are_pillows(scale):
+    rng = np.random.default_rng(0)
+    image = rng.integers(70, 186, (37, 53, 3), dtype=np.uint8)  # so that nothing overshoots 0..255, which Pillow cuts
+    size = (round(53 * scale), round(37 * scale))
+    expected = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)).astype(np.float32)
+    actual = scale_bicubic(torch.from_numpy(image).permute(2, 0, 1)[None].float(), scale)
+    actual = actual[0].permute(1, 2, 0).numpy()
+    assert np.abs(actual - expected).max() <= 1.5, 'Pillow rounds twice, once per axis'
+    assert np.abs(actual - expected).mean() < 0.4
+
+
+def test_normalisation_of_small_maps_needs_a_small_eps():
+    """Of a map of 1e-3 the eps of 1e-5 takes 1 % of the peak."""
+    cam = torch.tensor([[[[0.0, 1e-3, 0.0]]]])
+    assert normalize_cam(cam).max().item() == pytest.approx(1e-3 / (1e-3 + 1e-5))
+    (own,) = multi_scale_cam(lambda x: (cam.expand(len(x), -1, -1, -1),), torch.zeros(1, 3, 1, 3), scales=[1], eps=1e-8)
+    assert own.max().item() == pytest.approx(1, abs=2e-5)

@@ -76,6 +76,10 @@ def test_impossible_ablations_are_refused():
         build_toco(aux_cam_head=None, loss_ctc=None)
     with pytest.raises(ValueError, match='loss_ctc needs aux_cam_head'):
         build_toco(projector=None)
+    with pytest.raises(ValueError, match='starts has loss_cls=3, loss_seg=-1; it takes iterations from 0 for loss_ptc'):
+        build_toco(starts=dict(loss_cls=3, loss_ptc=0, loss_seg=-1))
+    with pytest.raises(ValueError, match='asks for labels of an auxiliary CAM'):
+        build_toco(aux_cam_head=None, loss_ptc=None, loss_ctc=None, starts=dict(final_cam=1))
     with pytest.raises(ValueError, match='0 <= low < high <= 1'):
         build_toco(cam_thresholds=(0.7, 0.25))
     energy = dict(type='DenseEnergyLoss')
@@ -88,6 +92,8 @@ def test_impossible_ablations_are_refused():
         num_classes=CLASSES + 1,
         norm_cfg=dict(type='BN'),
     )
+    with pytest.raises(ValueError, match='loss_reg needs the logits of loss_seg'):
+        build_toco(loss_reg=energy, starts=dict(loss_seg=2, loss_reg=1))
     with pytest.raises(ValueError, match='loss_reg needs refiner'):
         build_toco(refiner=None, loss_reg=energy)
     with pytest.raises(ValueError, match='EncHead makes its loss in a way of its own'):
@@ -126,19 +132,12 @@ def test_dense_energy_is_that_of_the_segmentation():
     assert model.cam_head.classifier.weight.grad is None
 
 
-def test_dense_energy_starts_with_the_segmentation_loss():
-    model = build_toco(seg_start=1, loss_reg=dict(type='DenseEnergyLoss'))
-    views, samples = make_batch(LABELS)
-    assert 'loss_reg' not in model.loss(views, samples)
-    assert 'loss_reg' in model.loss(views, samples)
-
-
 def test_segmentation_loss_starts_at_its_iteration_and_the_counter_is_saved():
-    model = build_toco(seg_start=2)
+    model = build_toco(starts=dict(loss_seg=2))
     views, samples = make_batch(LABELS)
     for _ in range(2):
         assert 'decode.loss_seg' not in model.loss(views, samples)
-    other = build_toco(seg_start=2)
+    other = build_toco(starts=dict(loss_seg=2))
     other.load_state_dict(model.state_dict())
     assert other.iteration == 2
     assert 'decode.loss_seg' in other.loss(views, samples)

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from published import published_weights
-from torch import nn
 
 from mmseg_wsss.checkpoints import WEAKTR_CAM
 
@@ -17,33 +15,19 @@ SMALL = dict(embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=192)
 def build(arch, num_classes, img_size, head_weights):
     init_default_scope('mmseg')
     channels = 48 if arch is SMALL else 384
-    backbone = dict(type='TokenViT', arch=arch, img_size=img_size, num_cls_tokens=num_classes, final_norm=False)
+    backbone = dict(
+        type='TokenViT',
+        arch=arch,
+        img_size=img_size,
+        num_cls_tokens=num_classes,
+        final_norm=False,
+        pos_embed_offset=0.1,
+    )
     head = dict(type='AAFCAMHead', num_classes=num_classes, in_channels=channels, head_weights=head_weights)
     return MODELS.build(dict(type='WeakTr', backbone=backbone, cam_head=head)).eval()
 
 
-def published_grid(weights, num_classes, grid):
-    """Position embedding (1, T + h * w, D) as the published code resizes it.
-
-    It asks for a grid of 0.1 more than it needs and lets the scale follow from that, which shifts every sample a
-    little; ours resizes to the grid itself.
-    """
-    position = weights['pos_embed']
-    cls, patches = position[:, :num_classes], position[:, num_classes:]
-    side = round(patches.shape[1] ** 0.5)
-    patches = patches.mT.unflatten(-1, (side, side))
-    scale = [(length + 0.1) / side for length in grid]
-    patches = F.interpolate(patches, scale_factor=scale, mode='bicubic')
-    assert patches.shape[-2:] == torch.Size(grid)
-    return torch.cat((cls, patches.flatten(2).mT), dim=1)
-
-
 def assert_recorded(model, weights, recorded, images):
-    grid = [length // 16 for length in images.shape[-2:]]
-    if tuple(grid) != tuple(model.backbone.patch_resolution):
-        weights = dict(weights, pos_embed=published_grid(weights, model.cam_head.num_classes, grid))
-        model.backbone.pos_embed = nn.Parameter(torch.zeros_like(weights['pos_embed']))
-        model.backbone.patch_resolution = grid
     model.load_state_dict(WEAKTR_CAM.to_ours(weights))
     with torch.no_grad():
         tokens = model.backbone.tokens(images, watch=model.cam_head.watch)

@@ -37,7 +37,6 @@ def tiny_config(**changes) -> dict:
         refiner=dict(type='PAR', num_iter=2, dilations=(1, 2)),
         num_local_crops=4,
         local_crop_size=16,
-        seg_start=0,
         decode_head=fcn_head(),
         test_cfg=dict(mode='whole', cam=True),
     )
