@@ -24,7 +24,15 @@ from torch import Tensor, nn
 
 from mmseg_wsss.constants import BACKGROUND, IGNORE
 from mmseg_wsss.models import ToCo
-from mmseg_wsss.models.cam import cam_to_label, cam_to_roi, cut_crops, is_positive, pair_relation, sample_corners
+from mmseg_wsss.models.cam import (
+    cam_to_label,
+    cam_to_roi,
+    cut_crops,
+    is_positive,
+    pair_relation,
+    sample_corners,
+    scale_bilinear,
+)
 from mmseg_wsss.models.onednn_linear import OneDNNLinear
 from mmseg_wsss.structures import image_scores
 
@@ -55,7 +63,6 @@ class PlainToCo(ToCo):
         images, label = inputs['img'], image_scores(data_samples)
         cam, cam_aux = (maps * label[:, :, None, None] for maps in self._plain_cams(images))
         valid = self._valid_mask(images, data_samples)
-        self.projector.update()
         contrast = self._plain_class_contrast(inputs, cam_aux)
 
         maps = self.backbone(images)
@@ -86,7 +93,7 @@ class PlainToCo(ToCo):
         """Final and auxiliary CAM (B, C, H, W) of all classes."""
         sums = [0, 0]
         for scale in self.cam_scales:
-            scaled = F.interpolate(images, scale_factor=scale, mode='bilinear', align_corners=False)
+            scaled = scale_bilinear(images, scale)
             maps = self.backbone(torch.cat((scaled, scaled.flip(-1))))
             self.decode_head(maps)  # the published network answers with its segmentation too
             for index, head in enumerate((self.cam_head, self.aux_cam_head)):
@@ -100,6 +107,7 @@ class PlainToCo(ToCo):
 
     def _plain_class_contrast(self, views: dict[str, Tensor], cam_aux: Tensor) -> Tensor:
         """CTC by loops over images, anchors and positives."""
+        self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
         corners = sample_corners(roi, num=self.num_local_crops, size=self.local_crop_size)
         crops = cut_crops(views['local_view'], corners, self.local_crop_size).transpose(0, 1).flatten(0, 1)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_wsss.models import WeakTr
+from mmseg_wsss.models.cam import scale_bicubic
 from mmseg_wsss.models.onednn_linear import OneDNNLinear
 
 
@@ -72,9 +73,7 @@ def plain_cams(model: WeakTr, image: Tensor, tags: Tensor) -> Tensor:
     """CAMs (C, H, W) in [0, 1) of one image (1, 3, H, W), zero where ``tags`` (C,) is."""
     size, total = image.shape[-2:], 0
     for scale in model.cam_scales:
-        scaled = image
-        if scale != 1:
-            scaled = F.interpolate(image, scale_factor=scale, mode='bilinear', align_corners=False)
+        scaled = image if scale == 1 else scale_bicubic(image, scale)
         for flip in (False, True):
             fine = plain_pass(model, scaled.flip(-1) if flip else scaled).fine.float()
             fine = F.interpolate(fine, size=size, mode='bilinear', align_corners=False)[0]
@@ -82,5 +81,5 @@ def plain_cams(model: WeakTr, image: Tensor, tags: Tensor) -> Tensor:
     result = torch.zeros_like(total)
     for index in tags.nonzero().flatten().tolist():
         cam = total[index] - total[index].min()
-        result[index] = cam / (cam.max() + 1e-5)
+        result[index] = cam / (cam.max() + 1e-8)
     return result

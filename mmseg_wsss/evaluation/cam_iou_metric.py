@@ -24,6 +24,7 @@ class CAMIoUMetric(BaseMetric):
 
     - ``mIoU``: mean IoU over the ``num_classes`` classes (background among them) that truth or prediction have anywhere
       in the data set; a class that both lack is left out instead of counting as 0 or 1.
+      One that is only predicted counts as 0, as in published WeakTr; published ToCo's ``scores`` leaves it out.
     - ``precision`` = TP / (TP + FP) and ``recall`` = TP / (TP + FN), means over the classes where they are defined.
     - ``FP`` = FP / (TP + FP + FN), the over-activated share, and ``FN`` = FN / (TP + FP + FN), the missed share, means
       over the same classes as ``mIoU``: ``mIoU + FP + FN = 100``.

@@ -45,8 +45,8 @@ def _config(folder, name: str, *, sharded: bool, **changes) -> Config:
 def _adam() -> dict:
     """The optimizer of ViT-L's config.
 
-    Its epsilon is larger, lest rounding errors in the place of gradients become steps. The decoder is trained from the
-    start: FSDP's gradients of zero before that are a difference to DDP.
+    Its epsilon is larger, lest rounding errors in the place of gradients become steps. The decoder waits two iterations
+    for its loss, in which AdamW counts steps and decays weights.
     """
     own = Config.fromfile(VIT_L).optim_wrapper
     assert own.optimizer.fused, 'it should be tried here'
@@ -54,7 +54,6 @@ def _adam() -> dict:
     return {
         'optim_wrapper.optimizer': optimizer,
         'optim_wrapper.paramwise_cfg': own.paramwise_cfg.to_dict(),
-        'model.seg_start': 0,
     }
 
 
@@ -123,7 +122,8 @@ def test_the_optimizer_of_the_config(runs):
     moved = {key: (value - start[key]).abs().max() for key, value in _weights(runs, 'adam').items()}
     for key in ('cam_head', 'aux_cam_head', 'projector.student', 'decode_head'):
         fastest = max(value for name, value in moved.items() if name.startswith(f'{key}.'))
-        assert 5e-4 < moved['backbone.layers.0.attn.qkv.weight'] < 1e-3 < 5e-3 < fastest < 1e-2, key
+        # the decoder moves in three of the five steps only
+        assert 5e-4 < moved['backbone.layers.0.attn.qkv.weight'] < 1e-3 < 3e-3 < fastest < 1e-2, key
 
 
 def test_processes_validate_images_of_different_sizes(runs):

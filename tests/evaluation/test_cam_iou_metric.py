@@ -166,3 +166,13 @@ def test_partly_missing_cams_are_refused():
 def test_thresholds_outside_the_range_are_refused():
     with pytest.raises(ValueError, match=r'must lie in \[0, 1\]'):
         build(threshold=50)
+
+
+def test_a_class_that_is_only_predicted_counts_as_zero():
+    """IoU 1/2 of the background and 0 of class 2; published ToCo's score would leave class 2 out."""
+    sample = {
+        'gt_sem_seg': {'data': torch.tensor([[[0, 0]]])},
+        'pred_sem_seg': {'data': torch.tensor([[[0, 2]]])},
+    }
+    metrics = evaluate(build(), [sample])
+    assert (metrics['seg/mIoU'], metrics['seg/num_classes']) == (25.0, 2)

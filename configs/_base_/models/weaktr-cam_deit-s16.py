@@ -29,7 +29,9 @@ model = dict(
         type='AAFCAMHead',
         num_classes=num_classes,
         in_channels=384,
-        head_weights=dict(type='OutputPooledWeights', num_blocks=12, num_heads=6, head_dims=64, reduction=8),
+        head_weights=dict(
+            type='OutputPooledWeights', num_blocks=12, num_heads=6, head_dims=64, reduction=8, pooling='max'
+        ),
     ),
     cam_scales=(1.0, 1.2),
     threshold=0.43,

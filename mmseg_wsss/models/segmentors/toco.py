@@ -141,12 +141,12 @@ class ToCo(StartedLosses, EncoderDecoder):
             present = PresentClasses.of(label, most_classes(data_samples))
             cam, cam_aux = self._training_cams(images, tokens, present)
             valid = self._valid_mask(images, data_samples)
-        if self.loss_ctc:
-            self.projector.update()
         if 'loss_ptc' in begun:
             losses['loss_ptc'] = self._patch_contrast(tokens, cam_aux, valid)
         if 'loss_ctc' in begun:
             losses['loss_ctc'] = self._class_contrast(views, tokens, cam_aux)
+        elif self.loss_ctc:
+            self.projector.update()  # as published, the teacher follows from the first step on
         if 'loss_seg' in begun:
             source = cam if self.has_begun('final_cam') else cam_aux
             pseudo = self._with_pseudo_label(data_samples, images, source, present, valid)
@@ -204,6 +204,7 @@ class ToCo(StartedLosses, EncoderDecoder):
         """CTC: class tokens of local crops against those of two global views (Eq. 4)."""
         if not {'global_view', 'local_view'} <= views.keys():
             raise ValueError(f'loss_ctc needs global_view and local_view beside {sorted(views)}: add them to MultiView')
+        self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
         size, num = self.local_crop_size, self.num_local_crops
         corners = sample_corners(roi, num=num, size=size)

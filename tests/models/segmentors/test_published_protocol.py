@@ -1,0 +1,79 @@
+"""Evaluation of CAMs at 448 x 448, as published ToCo does it, from our pipeline against the tensors it works on."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from PIL import Image
+
+from mmseg_wsss.structures import set_image_label
+
+CONFIG = 'configs/toco/toco_deit-b16_1xb4-20k_voc12aug-448x448.py'
+SMALL = dict(embed_dims=24, num_layers=3, num_heads=2, feedforward_channels=48)
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
+
+
+@pytest.fixture(scope='module')
+def model():
+    init_default_scope('mmseg')
+    cfg = Config.fromfile(CONFIG).model
+    cfg.backbone.update(arch=SMALL, out_indices=(1, 2), init_cfg=None)
+    for part in (cfg.cam_head, cfg.aux_cam_head, cfg.projector, cfg.decode_head):
+        part.in_channels = 24
+    cfg.projector.update(hidden_channels=8, bottleneck_channels=8, out_channels=8)
+    cfg.decode_head.channels = 8
+    torch.manual_seed(0)
+    model = MODELS.build(cfg).eval()
+    model.backbone.init_weights()
+    with torch.no_grad():  # so that what an image shows matters to a network that was never trained
+        model.backbone.patch_embed.projection.weight *= 4
+    return model
+
+
+def published(model, image: np.ndarray, present: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """CAMs (C, h, w) of the classes present and segmentation logits at the native size."""
+    size = image.shape[:2]
+    x = (torch.from_numpy(image).permute(2, 0, 1).float() - MEAN) / STD
+    x = F.interpolate(x[None], size=(448, 448), mode='bilinear', align_corners=False)
+    total = 0
+    for scale in (1.0, 0.5, 1.5):
+        scaled = F.interpolate(x, size=(int(448 * scale),) * 2, mode='bilinear', align_corners=False)
+        straight, mirrored = (
+            F.interpolate(model.cam_head.cam(model.backbone(view)), size=(448, 448), mode='bilinear')
+            for view in (scaled, scaled.flip(-1))
+        )
+        total = total + torch.maximum(straight, mirrored.flip(-1)).relu()
+    total = total - total.amin((2, 3), keepdim=True)
+    total = total / (total.amax((2, 3), keepdim=True) + 1e-5)
+    cam = F.interpolate(total, size=size, mode='bilinear', align_corners=False)[0]
+    label = torch.zeros(20)
+    label[present] = 1
+    logits = F.interpolate(model.decode_head(model.backbone(x)), size=size, mode='bilinear', align_corners=False)
+    return cam * label[:, None, None], logits[0]
+
+
+@pytest.mark.parametrize('size', [(375, 500), (333, 251)])
+def test_squashed_evaluation_is_the_published_one(model, tmp_path, size):
+    rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    image = np.asarray(coarse.resize(size[::-1], Image.Resampling.BICUBIC))
+    Image.fromarray(image).save(tmp_path / 'photo.png')
+    pipeline = Compose(Config.fromfile(CONFIG).test_dataloader.dataset.pipeline)
+    item = pipeline(dict(img_path=str(tmp_path / 'photo.png'), seg_map_path=None))
+    set_image_label(item['data_samples'], [3, 11], 20)
+    assert item['inputs'].shape == (3, 448, 448)
+    with torch.no_grad():
+        sample = model.test_step(pseudo_collate([item]))[0]
+        cam, logits = published(model, image, [3, 11])
+    assert sample.cam.data.shape == cam.shape == (20, *size)
+    # OpenCV rounds the image to whole numbers, torch does not
+    assert (sample.cam.data - cam).abs().mean() < 2e-3
+    ours, theirs = (torch.where(c.amax(0) > 0.5, c.argmax(0) + 1, 0) for c in (sample.cam.data, cam))
+    assert (ours == theirs).float().mean() > 0.995
+    assert {0, 4, 12} == set(theirs.unique().tolist())
+    # our logits are resized in two steps: 28 -> 448 -> native
+    assert (sample.seg_logits.data.argmax(0) == logits.argmax(0)).float().mean() > 0.97
