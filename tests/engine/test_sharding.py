@@ -122,8 +122,8 @@ def test_the_optimizer_of_the_config(runs):
     moved = {key: (value - start[key]).abs().max() for key, value in _weights(runs, 'adam').items()}
     for key in ('cam_head', 'aux_cam_head', 'projector.student', 'decode_head'):
         fastest = max(value for name, value in moved.items() if name.startswith(f'{key}.'))
-        # the decoder moves in three of the five steps only
-        assert 5e-4 < moved['backbone.layers.0.attn.qkv.weight'] < 1e-3 < 3e-3 < fastest < 1e-2, key
+        least = 1.5e-3 if key == 'decode_head' else 5e-3  # the decoder moves in three of the five steps only
+        assert 5e-4 < moved['backbone.layers.0.attn.qkv.weight'] < 1e-3 < least < fastest < 1e-2, key
 
 
 def test_processes_validate_images_of_different_sizes(runs):
