@@ -62,7 +62,7 @@ class PlainToCo(ToCo):
         """All terms of the training objective; see ``ToCo.loss``."""
         images, label = inputs['img'], image_scores(data_samples)
         cam, cam_aux = (maps * label[:, :, None, None] for maps in self._plain_cams(images))
-        valid = self._valid_mask(images, data_samples)
+        valid = self.valid_mask(images, data_samples)
         contrast = self._plain_class_contrast(inputs, cam_aux)
 
         maps = self.backbone(images)
@@ -72,8 +72,7 @@ class PlainToCo(ToCo):
         token_valid = F.interpolate(valid[:, None].float(), size=grid, mode='nearest-exact')[:, 0] > 0
         token_label = cam_to_label(token_cam, low=self.low, high=self.high, valid=token_valid)
         losses = dict(
-            loss_cls=self.cam_head.loss(maps, label),
-            loss_cls_aux=self.aux_cam_head.loss(maps, label),
+            **self.classification_losses(maps, label),
             loss_ptc=self.loss_ptc(maps[-1], *pair_relation(token_label)),
             loss_ctc=contrast,
         )
@@ -98,7 +97,7 @@ class PlainToCo(ToCo):
             self.decode_head(maps)  # the published network answers with its segmentation too
             for index, head in enumerate((self.cam_head, self.aux_cam_head)):
                 both = F.interpolate(
-                    head.cam(maps).float(), size=images.shape[-2:], mode='bilinear', align_corners=False
+                    head.cams(maps).float(), size=images.shape[-2:], mode='bilinear', align_corners=False
                 )
                 straight, mirrored = both.chunk(2)
                 sums[index] = sums[index] + torch.maximum(straight, mirrored.flip(-1)).relu()

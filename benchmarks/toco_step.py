@@ -97,14 +97,14 @@ def wrap_parts(timer: PartTimer, model: ToCo, optim: OptimWrapper) -> None:
     timer.wrap(model.backbone, 'tokens', 'forward')  # the main one; inside another part it is that part's
     for head in filter(None, (model.cam_head, model.aux_cam_head)):
         timer.wrap(head, 'loss', 'classification losses')
-    timer.wrap(model, '_training_cams', 'multi-scale CAM')
+    timer.wrap(model, 'training_cams', 'multi-scale CAM')
     timer.wrap(model, '_patch_contrast', 'PTC')
     timer.wrap(model, '_class_contrast', 'CTC')
     if model.projector is not None:
         timer.wrap(model.projector, 'update', 'EMA')
         timer.wrap(model.projector, 'forward', 'projector')
         timer.wrap(model.projector, 'project_global', 'projector')
-    timer.wrap(model, '_with_pseudo_label', 'pseudo-label')
+    timer.wrap(model, 'pseudo_label', 'pseudo-label')
     if model.refiner is not None:
         timer.wrap(model.refiner, 'forward', 'refiner')
     timer.wrap(model, '_decode_head_forward_train', 'decode head and its loss')

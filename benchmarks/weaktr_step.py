@@ -79,7 +79,7 @@ def our_loss(model: WeakTr, images: Tensor, label: Tensor) -> Tensor:
 
 def our_cams(model: WeakTr, image: Tensor, tags: Tensor) -> Tensor:
     """The CAMs as the library makes them."""
-    return model.cams(image)[0][0] * tags[:, None, None]
+    return model.cams(image)['cam'][0] * tags[:, None, None]
 
 
 def training_step(model: WeakTr, loss: Callable, images: Tensor) -> Callable[[], Tensor]:

@@ -24,6 +24,8 @@ def random_sample(seed, height=11, width=13):
         'pred_sem_seg': {'data': torch.from_numpy(rng.choice([0, 1, 2, 255], (1, height, width)))},
         'cam': {'data': torch.from_numpy(cam).float()},
         'cam_aux': {'data': torch.from_numpy(rng.random((3, height, width))).float()},
+        'cam_names': ('cam', 'cam_aux'),
+        'background_threshold': 0.4,
     }
 
 
@@ -64,8 +66,8 @@ def measure(folder, count, batch_size):
         SparseSamples(count), batch_size, sampler=DefaultSampler(SparseSamples(count), shuffle=False), collate_fn=list
     )
     metrics = {
-        'cam': METRICS.build({'type': 'CAMIoUMetric', 'threshold': 0.4}),
-        'gathered by messages': METRICS.build({'type': 'CAMIoUMetric', 'threshold': 0.4, 'collect_device': 'gpu'}),
+        'cam': METRICS.build({'type': 'CAMIoUMetric'}),
+        'gathered by messages': METRICS.build({'type': 'CAMIoUMetric', 'collect_device': 'gpu'}),
         'mmseg': METRICS.build({'type': 'IoUMetric', 'iou_metrics': ['mIoU', 'mFscore']}),
         'masks': METRICS.build({'type': 'MaskWriter', 'out_dir': f'{folder}/masks-{count}-{batch_size}'}),
     }

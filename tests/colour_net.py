@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.structures import PixelData
 from mmseg.models import BaseSegmentor, EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import nn
+
+from mmseg_wsss.models import CAMSegmentor
 
 CLASSES = ('red', 'green', 'blue')
 CONFIG = """
@@ -64,18 +65,16 @@ class ColourSegmentor(EncoderDecoder):
 
 
 @MODELS.register_module()
-class ColourCAM(ColourSegmentor):
-    """With CAMs: the colours, which ``predict`` multiplies by the image-level label as a real network does."""
+class ColourCAM(CAMSegmentor, ColourSegmentor):
+    """With CAMs: the colours."""
 
-    def cams(self, images: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.mix(images),)
+    def cams(self, images: torch.Tensor, *, maps: object = None) -> dict[str, torch.Tensor]:
+        return dict(colour=self.mix(images))
 
     def predict(self, inputs: torch.Tensor, data_samples: list[SegDataSample]) -> list[SegDataSample]:
         samples = super().predict(inputs, data_samples)
         if self.test_cfg['cam']:
-            for sample, cam in zip(samples, self.cams(inputs)[0], strict=True):
-                gate = sample.gt_score[:, None, None] if 'gt_score' in sample else 1
-                sample.cam = PixelData(data=cam * gate)
+            self.add_cams(samples, self.cams(inputs), data_samples)
         return samples
 
 

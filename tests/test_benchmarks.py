@@ -61,7 +61,7 @@ def tiny_cfg(monkeypatch, tmp_path):
     model.update(num_local_crops=2, local_crop_size=32)
     views = cfg.train_dataloader.dataset.pipeline[1]
     views.geometry[-1].crop_size = (64, 64)
-    views.global_view[0].scale = 64
+    views.free.global_view[0].scale = 64
     return cfg
 
 

@@ -64,7 +64,8 @@ def test_model_builds_and_its_parts_fit(path):
     if model.with_decode_head:
         assert model.num_classes == len(classes) + 1
     if getattr(model, 'loss_ctc', None) is not None:
-        assert {'global_view', 'local_view'} <= set(cfg.train_dataloader.dataset.pipeline[1]), 'CTC needs both views'
+        views = cfg.train_dataloader.dataset.pipeline[1]
+        assert {'global_view', 'local_view'} == {*views.free, *views.aligned}, 'CTC needs both views'
         assert model.local_crop_size < min(crop)
 
 

@@ -147,8 +147,8 @@ def toco_config(folder: Path) -> Config:
     root = folder / 'data'
     if not root.exists():
         _draw_images(root)
-    views = {'type': 'MultiView', 'geometry': GEOMETRY, 'img': PHOTOMETRY, 'local_view': PHOTOMETRY}
-    views['global_view'] = [*GEOMETRY, *PHOTOMETRY]
+    views = {'type': 'MultiView', 'geometry': GEOMETRY, 'img': PHOTOMETRY}
+    views |= {'aligned': {'local_view': PHOTOMETRY}, 'free': {'global_view': [*GEOMETRY, *PHOTOMETRY]}}
     train_pipeline = [{'type': 'LoadImage'}, views, {'type': 'PackWSSSInputs'}]
     test_pipeline = [{'type': 'LoadImage'}, {'type': 'LoadMask'}, {'type': 'PackWSSSInputs'}]
     infinite, once = {'type': 'InfiniteSampler', 'shuffle': True}, {'type': 'DefaultSampler', 'shuffle': False}
@@ -159,7 +159,7 @@ def toco_config(folder: Path) -> Config:
             'model': MODEL,
             'train_dataloader': _loader(root, train_pipeline, batch_size=2, sampler=infinite, test_mode=False),
             'val_dataloader': _loader(root, test_pipeline, batch_size=1, sampler=once, test_mode=True),
-            'val_evaluator': {'type': 'CAMIoUMetric', 'threshold': 0.5},
+            'val_evaluator': {'type': 'CAMIoUMetric'},
             'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 6, 'val_interval': 2},
             'val_cfg': {'type': 'ValLoop'},
             'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 1e-3}},
@@ -222,7 +222,7 @@ def without_draws(cfg: Config) -> Config:
     """
     pipeline = cfg.train_dataloader.dataset.pipeline
     if cfg.model.type == 'ToCo':
-        pipeline[1].update(geometry=WHOLE_IMAGE, img=[], local_view=[], global_view=WHOLE_IMAGE)
+        pipeline[1].update(geometry=WHOLE_IMAGE, img=[], aligned={'local_view': []}, free={'global_view': WHOLE_IMAGE})
         cfg.model.update(local_crop_size=62, num_local_crops=4)
     else:
         kept = ('LoadImage', 'LoadMask', 'PackWSSSInputs')

@@ -21,6 +21,7 @@ from mmseg.registry import MODELS
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, use_tta
 from mmseg_wsss.fileio import file_sha256
+from mmseg_wsss.models import BACKGROUND_THRESHOLD
 from mmseg_wsss.models.refiners import importable, on_cpu
 from mmseg_wsss.pseudo_labels import (
     ImageList,
@@ -53,7 +54,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--source', choices=['cam', 'seg'], help='label by the CAMs or the segmentation (default: CAMs if there are)')
     background = parser.add_mutually_exclusive_group()
     add_background = background.add_argument
-    add_background('--threshold', type=float, metavar='X', help='background score beside the CAMs, in [0, 1)')
+    add_background(
+        '--threshold',
+        type=float,
+        metavar='X',
+        help="background score beside the CAMs, in [0, 1) (default: the model's background_threshold)",
+    )
     add_background('--sweep', action='store_true', help='choose it: best mIoU on images with masks')
     add('--sweep-split', metavar='FILE', help='labelled images of the sweep (default: those that are labelled)')
     add('--refine', choices=['none', *REFINERS], default='none', help="values: the config's keys par, label_crf, crf")
@@ -100,12 +106,12 @@ def build_cfg(args: argparse.Namespace) -> Config:
         raise ValueError(f'{args.config} has no test_dataloader, so there are no images to label')
     args.source = choose_source(cfg.model, args.source)
     background = args.sweep or args.threshold is not None
-    if args.source == 'cam' and not background:
-        raise ValueError('CAMs have no background: give --threshold X, or --sweep where there are masks')
     if args.source == 'seg' and background:
         raise ValueError('a segmentation has its own background: --threshold and --sweep are for CAMs (--source cam)')
     if args.source == 'cam' and args.tta:
         raise ValueError('CAMs are taken at several scales and flips already (cam_scales): --tta is for segmentations')
+    if args.source == 'cam' and not background:
+        args.threshold = cfg.model.get('background_threshold', BACKGROUND_THRESHOLD)
     if args.tta:
         use_tta(cfg)
     elif cfg.get('data_preprocessor') is not None:

@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, init_default_scope
+from mmseg.registry import MODELS
 
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
+from mmseg_wsss.models import StartedLosses
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -32,8 +34,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     """The config with the command line's values in it.
 
     Raises:
-        ValueError: ``--amp`` with an optimizer wrapper that it does not know how to replace, or ToCo with gradient
-            accumulation over iterations.
+        ValueError: ``--amp`` with an optimizer wrapper that it does not know how to replace, or a method that counts
+            its steps with gradient accumulation over iterations.
     """
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
@@ -49,10 +51,11 @@ def build_cfg(args: argparse.Namespace) -> Config:
             raise ValueError(f"--amp replaces optim_wrapper.type 'OptimWrapper', but {args.config} has {wrapper!r}")
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
     accumulates = cfg.get('optim_wrapper', {}).get('accumulative_counts', 1) > 1
-    if accumulates and cfg.get('model', {}).get('type') == 'ToCo':
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if accumulates and issubclass(MODELS.get(cfg.model.type), StartedLosses):
         raise ValueError(
-            'optim_wrapper.accumulative_counts would move the EMA projector, count iterations and take the means of '
-            'losses per part of the batch: another training. For a large batch in little memory set '
+            'optim_wrapper.accumulative_counts would count iterations, move EMA teachers and take the means of losses '
+            'per part of the batch: another training. For a large batch in little memory set '
             'model.backbone.pixels_per_pass, e.g. to 200704 for one image of 448 x 448 at a time (docs/scaling.md)'
         )
     if args.resume:

@@ -37,7 +37,7 @@ train_pipeline[1].geometry[1] = dict(
     type='RandomResize', scale=(288, 288), ratio_range=(0.5, 2.0), resize_type='ResizeToFit'
 )
 train_pipeline[1].geometry[-1].crop_size = (crop, crop)
-train_pipeline[1].global_view[0].scale = crop
+train_pipeline[1].free.global_view[0].scale = crop
 # The network saw objects of half the native size, so it is shown images of a longer side of 384; results are at
 # native size.
 test_pipeline = [

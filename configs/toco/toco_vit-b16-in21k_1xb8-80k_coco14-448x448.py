@@ -26,14 +26,13 @@ model = dict(
     decode_head=dict(num_classes=num_classes + 1),
     loss_ctc=dict(temperature=1.0, extra_negative_term=True),
     cam_thresholds=(0.25, 0.65),
+    background_threshold=0.45,
     # classification alone, then segmentation on labels of the auxiliary CAM, then everything
     starts=dict(loss_seg=8001, loss_reg=8001, loss_ptc=12001, loss_ctc=12001, final_cam=12001),
 )
 # As published: CAMs and single-scale segmentation of images squashed to 448x448.
 val_dataloader = dict(dataset=dict(pipeline=_base_.squashed_test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(threshold=0.45)
-test_evaluator = val_evaluator
 train_dataloader = dict(batch_size=8)
 max_iters = 80000
 param_scheduler = [

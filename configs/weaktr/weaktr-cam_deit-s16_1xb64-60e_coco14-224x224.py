@@ -20,7 +20,7 @@ model = dict(
     backbone=dict(num_cls_tokens=num_classes, init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
     cam_head=dict(num_classes=num_classes),
     cam_scales=(1.0, 0.8, 1.2),
-    threshold=0.42,
+    background_threshold=0.42,
 )
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=_base_.deit_pipeline))
 # 60 epochs of 1,282 batches
@@ -40,5 +40,3 @@ param_scheduler = [
 train_cfg = dict(max_iters=76920, val_interval=76920)
 # of `tools/make_pseudo_labels.py --images train --threshold 0.42 --refine crf-labels`
 label_crf = dict(preset='weaktr-coco-labels')
-val_evaluator = dict(threshold=0.42)
-test_evaluator = val_evaluator

@@ -18,5 +18,3 @@ checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a15
 model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)))
 
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=_base_.deit_pipeline))
-val_evaluator = dict(threshold=0.43)
-test_evaluator = val_evaluator

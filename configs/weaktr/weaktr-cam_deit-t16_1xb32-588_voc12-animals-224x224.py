@@ -23,7 +23,7 @@ model = dict(
         arch='deit-tiny', num_cls_tokens=num_classes, init_cfg=dict(type='Pretrained', checkpoint=checkpoint)
     ),
     cam_head=dict(num_classes=num_classes, in_channels=channels, head_weights=dict(num_heads=heads, reduction=4)),
-    threshold=0.4,
+    background_threshold=0.4,
 )
 
 train_pipeline = [
@@ -49,8 +49,6 @@ test_pipeline = [
 train_dataloader = dict(batch_size=32, num_workers=1, pin_memory=False, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(threshold=0.4)
-test_evaluator = val_evaluator
 
 max_iters = 588
 optim_wrapper = dict(type='BF16OptimWrapper')

@@ -35,12 +35,10 @@ model = dict(
     ),
     # One scale is enough here and makes labelling twice as fast as two.
     cam_scales=(1.0,),
-    threshold=0.1,
+    background_threshold=0.1,
 )
 train_pipeline = [dict(type='LoadImage'), *_base_.global_view, dict(type='PackWSSSInputs')]
 train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
-val_evaluator = dict(threshold=0.1)
-test_evaluator = val_evaluator
 
 max_iters = 300
 optim_wrapper = dict(

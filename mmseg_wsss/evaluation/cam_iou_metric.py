@@ -1,4 +1,4 @@
-"""CAM, auxiliary CAM and segmentation evaluated in one pass."""
+"""All CAMs of a method and its segmentation evaluated in one pass."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,17 +10,16 @@ from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
-from .pixel_counts import PixelCounts, cam_counts, label_counts, nan_mean, rates
-
-SWEEP = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
+from .pixel_counts import THRESHOLDS, PixelCounts, best_threshold, cam_counts, label_counts, nan_mean, rates
 
 
 @METRICS.register_module()
 class CAMIoUMetric(BaseMetric):
     """IoU, precision, recall and error rates of CAMs at several background thresholds, and of the segmentation.
 
-    What a sample carries is evaluated: ``cam`` and ``cam_aux`` (PixelData, (C, H, W) in [0, 1]) and ``pred_sem_seg``,
-    each against ``gt_sem_seg``. The metrics, in percent, are ``{source}/{name}`` with source cam, cam_aux or seg:
+    What a sample carries is evaluated against its ``gt_sem_seg``: the CAMs that ``cam_names`` lists (PixelData,
+    (C, H, W) in [0, 1], see ``CAMSegmentor``) and ``pred_sem_seg``. The metrics, in percent, are ``{source}/{name}``,
+    the source being the name of a CAM or seg:
 
     - ``mIoU``: mean IoU over the ``num_classes`` classes (background among them) that truth or prediction have anywhere
       in the data set; a class that both lack is left out instead of counting as 0 or 1.
@@ -28,15 +27,13 @@ class CAMIoUMetric(BaseMetric):
     - ``precision`` = TP / (TP + FP) and ``recall`` = TP / (TP + FN), means over the classes where they are defined.
     - ``FP`` = FP / (TP + FP + FN), the over-activated share, and ``FN`` = FN / (TP + FP + FN), the missed share, means
       over the same classes as ``mIoU``: ``mIoU + FP + FN = 100``.
-    - for CAMs all of these at ``threshold``, and ``best_mIoU`` with its ``best_threshold`` over ``sweep`` and
-      ``threshold``.
+    - for CAMs all of these at the method's ``background_threshold``, and the best of 0.01, 0.02 .. 0.99:
+      ``best_mIoU``, ``best_precision``, ``best_recall``, ``best_threshold``.
 
     Pixels of the truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per class is
     logged. Every image leaves one small entry, so padded samples of an uneven split over processes are dropped exactly.
 
     Args:
-        threshold: Background threshold at which the CAMs are reported (a maximum ``<= threshold`` is background).
-        sweep: Further thresholds, for the best one.
         ignore_index: Segmentation id of the truth that is not evaluated.
         collect_device: Where results of several processes are gathered, ``'cpu'`` or ``'gpu'``.
         prefix: Put before every key; none by default.
@@ -44,20 +41,8 @@ class CAMIoUMetric(BaseMetric):
 
     default_prefix = ''  # the source is in the key already; None would make BaseMetric warn
 
-    def __init__(
-        self,
-        *,
-        threshold: float = 0.5,
-        sweep: Sequence[float] = SWEEP,
-        ignore_index: int = 255,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
-    ) -> None:
+    def __init__(self, *, ignore_index: int = 255, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.threshold = float(threshold)
-        self.thresholds = sorted({self.threshold, *map(float, sweep)})
-        if not all(0 <= t <= 1 for t in self.thresholds):
-            raise ValueError(f'thresholds of a CAM in [0, 1] must lie in [0, 1], got {self.thresholds}')
         self.ignore_index = ignore_index
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -75,37 +60,36 @@ class CAMIoUMetric(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Sum the counts over the images and turn them into the metrics of the class docstring."""
         metrics: dict[str, float] = {}
-        for source in ('cam', 'cam_aux', 'seg'):
-            entries = [result[source] for result in results if source in result]
-            if not entries:
-                continue
+        # the method's own CAM first, the segmentation last
+        for source in dict.fromkeys(name for result in results for name in result['counts']):
+            entries = [result['counts'][source] for result in results if source in result['counts']]
             if len(entries) < len(results):
                 raise ValueError(f'only {len(entries)} of {len(results)} samples carry {source}; all or none must')
-            per_class = rates(self._total(entries))
-            thresholds = self.thresholds if source != 'seg' else None
-            metrics.update({f'{source}/{key}': value for key, value in self._summary(per_class, thresholds).items()})
-            self._log_table(source, per_class, thresholds)
+            counts = self._total(entries)
+            thresholds = None if source == 'seg' else _thresholds(results[0]['threshold'])
+            row = thresholds.index(results[0]['threshold']) if thresholds else 0
+            metrics.update({f'{source}/{key}': value for key, value in _summary(counts, thresholds, row).items()})
+            self._log_table(source, rates(counts), row, results[0]['threshold'] if thresholds else None)
         return metrics
 
-    def _count(self, sample: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """The entry of one image: per source the segmentation ids it has and their counts (3, T, n)."""
+    def _count(self, sample: dict) -> dict[str, Any]:
+        """One image: the threshold of its CAMs; per source the segmentation ids it has and their counts (3, T, n)."""
         if 'gt_sem_seg' not in sample:
             raise ValueError('there is no gt_sem_seg to evaluate against; add LoadAnnotations to the test pipeline')
         num_classes = len(self.dataset_meta['classes'])
         truth = sample['gt_sem_seg']['data'].squeeze(0)
-        entry = {}
-        for source in ('cam', 'cam_aux'):
-            if source in sample:
-                cam = sample[source]['data']
-                self._check_shape(source, cam, (num_classes - 1, *truth.shape))
-                thresholds = torch.tensor(self.thresholds)
-                entry[source] = _pack(cam_counts(cam, truth.to(cam.device), thresholds, self.ignore_index))
+        threshold, counts = sample.get('background_threshold'), {}
+        for source in sample.get('cam_names', ()):
+            cam = sample[source]['data']
+            self._check_shape(source, cam, (num_classes - 1, *truth.shape))
+            levels = torch.tensor(_thresholds(threshold))
+            counts[source] = _pack(cam_counts(cam, truth.to(cam.device), levels, self.ignore_index))
         if 'pred_sem_seg' in sample:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             self._check_shape('pred_sem_seg', prediction, truth.shape)
             truth = truth.to(prediction.device)
-            entry['seg'] = _pack(label_counts(prediction, truth, num_classes, self.ignore_index))
-        return entry
+            counts['seg'] = _pack(label_counts(prediction, truth, num_classes, self.ignore_index))
+        return dict(threshold=threshold, counts=counts)
 
     @staticmethod
     def _check_shape(name: str, data: torch.Tensor, expected: Sequence[int]) -> None:
@@ -119,31 +103,35 @@ class CAMIoUMetric(BaseMetric):
             total[..., ids] += counts
         return PixelCounts(*total)
 
-    def _summary(self, per_class: dict[str, np.ndarray], thresholds: list[float] | None) -> dict[str, float]:
-        """Means over the classes at the reported threshold, and the best threshold where there are several."""
-        row = thresholds.index(self.threshold) if thresholds else 0
-        summary = {('mIoU' if name == 'IoU' else name): nan_mean(values[row]) for name, values in per_class.items()}
-        summary['num_classes'] = int(np.isfinite(per_class['IoU'][row]).sum())
-        if thresholds:
-            means = np.array([nan_mean(values) for values in per_class['IoU']])
-            best = int(np.nan_to_num(means, nan=-1).argmax())
-            summary['best_mIoU'] = float(means[best])
-            summary['best_threshold'] = thresholds[best]
-        return summary
-
-    def _log_table(self, source: str, per_class: dict[str, np.ndarray], thresholds: list[float] | None) -> None:
+    def _log_table(self, source: str, per_class: dict[str, np.ndarray], row: int, threshold: float | None) -> None:
         """Log the rates per class as mmseg's IoUMetric does."""
-        row = thresholds.index(self.threshold) if thresholds else 0
         table = PrettyTable()
         table.add_column('Class', list(self.dataset_meta['classes']))
         for name, values in per_class.items():
             table.add_column(name, [f'{value:.2f}' for value in values[row]])
-        at = f' at threshold {self.threshold:g}' if thresholds else ''
+        at = '' if threshold is None else f' at threshold {threshold:g}'
         print_log(f'per class results of {source}{at}:\n{table.get_string()}', MMLogger.get_current_instance())
 
 
+def _thresholds(own: float) -> list[float]:
+    """Those that are compared, the method's own among them."""
+    return sorted({own, *THRESHOLDS})
+
+
+def _summary(counts: PixelCounts, thresholds: list[float] | None, row: int) -> dict[str, float]:
+    """Means over the classes at the method's threshold, and at the best one where there are several."""
+    per_class = rates(counts)
+    summary = {('mIoU' if name == 'IoU' else name): nan_mean(values[row]) for name, values in per_class.items()}
+    summary['num_classes'] = int(np.isfinite(per_class['IoU'][row]).sum())
+    if thresholds:
+        best, means = best_threshold(counts)
+        summary |= {f'best_{name}': nan_mean(per_class[name][best]) for name in ('precision', 'recall')}
+        summary |= dict(best_mIoU=float(means[best]), best_threshold=thresholds[best])
+    return summary
+
+
 def _pack(counts: PixelCounts) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the classes an image has: a few hundred bytes, where all classes and thresholds of COCO would be 20 kB."""
-    stacked = np.stack(counts)
+    """Keep the classes an image has: a few kilobytes, where all classes of COCO would be 100."""
+    stacked = np.stack(counts).astype(np.int32)
     ids = np.flatnonzero(stacked.any(axis=(0, 1)))
     return ids, stacked[..., ids]

@@ -6,6 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Background thresholds that are compared wherever a best one is looked for.
+THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))
+
 
 class PixelCounts(NamedTuple):
     """Pixels per threshold and class, int64 (T, N); label maps have T = 1.
@@ -94,6 +97,12 @@ def rates(counts: PixelCounts) -> dict[str, np.ndarray]:
             'FP': 100 * (counts.predicted - counts.hit) / union,
             'FN': 100 * (counts.truth - counts.hit) / union,
         }
+
+
+def best_threshold(counts: PixelCounts) -> tuple[int, np.ndarray]:
+    """The row (of T) with the best mean IoU, the first of equals, and the mean IoU of every row, in percent."""
+    means = np.array([nan_mean(row) for row in rates(counts)['IoU']])
+    return int(np.nan_to_num(means, nan=-1).argmax()), means
 
 
 def nan_mean(values: np.ndarray) -> float:

@@ -20,13 +20,15 @@ from .losses import (
 )
 from .projectors import EMAProjector
 from .refiners import PAR, DenseCRF, ExactCRF, LabelCRF
-from .segmentors import OnlineRetraining, ToCo, WeakTr
+from .segmentors import BACKGROUND_THRESHOLD, CAMSegmentor, OnlineRetraining, SingleStage, StartedLosses, ToCo, WeakTr
 from .tta import MaxScaleTTA, MeanSoftmaxTTA
 
 __all__ = [
+    'BACKGROUND_THRESHOLD',
     'PAR',
     'AAFCAMHead',
     'BalancedCrossEntropyLoss',
+    'CAMSegmentor',
     'ClassTokenContrastLoss',
     'ClsCAMHead',
     'DenseCRF',
@@ -44,6 +46,8 @@ __all__ = [
     'OnlineRetraining',
     'OutputPooledWeights',
     'PatchTokenContrastLoss',
+    'SingleStage',
+    'StartedLosses',
     'ToCo',
     'TokenViT',
     'WSSSDataPreProcessor',

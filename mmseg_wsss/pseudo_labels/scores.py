@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..engine import whole_checkpoint
+from ..models import CAMSegmentor
 from ..models.refiners import unit_image
 from ..models.tta import MaxScaleTTA
 from ..structures import class_probabilities
@@ -33,16 +34,16 @@ class Maps(NamedTuple):
 
 
 def choose_source(model: dict, wanted: str | None = None) -> str:
-    """``'cam'`` for a segmentor with ``cams``, else ``'seg'``; ``wanted`` is checked and kept.
+    """``'cam'`` for a segmentor with CAMs, else ``'seg'``; ``wanted`` is checked and kept.
 
     Args:
         model: Config of the segmentor, not wrapped for test-time augmentation.
         wanted: ``'cam'``, ``'seg'`` or None.
 
     Raises:
-        ValueError: CAMs are wanted from a segmentor without ``cams``.
+        ValueError: CAMs are wanted from a segmentor without any.
     """
-    has_cams = hasattr(MODELS.get(model['type']), 'cams')
+    has_cams = issubclass(MODELS.get(model['type']), CAMSegmentor)
     if wanted == 'cam' and not has_cams:
         raise ValueError(f'{model["type"]} has no CAMs, so its labels come from the segmentation (--source seg)')
     return wanted or ('cam' if has_cams else 'seg')
@@ -108,7 +109,7 @@ class Scorer:
         with autocast(dtype=torch.bfloat16, enabled=self.amp):
             sample = self.model.test_step(pseudo_collate([item]))[0]
         if self.source == 'cam':
-            scores = sample.cam.data.float()
+            scores = sample.get(sample.cam_names[0]).data.float()
         elif 'seg_logits' in sample:
             scores = class_probabilities(sample)
         else:

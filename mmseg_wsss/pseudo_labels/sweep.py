@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 
-from ..evaluation.pixel_counts import PixelCounts, cam_counts, nan_mean, rates
+from ..evaluation.pixel_counts import THRESHOLDS, PixelCounts, best_threshold, cam_counts
 from ..progress import Progress
 from .images import ImageList, Unreadable
 from .scores import Scorer
-
-THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))
 
 
 def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) -> dict[str, Any]:
@@ -47,14 +45,13 @@ def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) 
     if not used:
         raise ValueError('the sweep found no image that can be read')
     counts = PixelCounts(*sum(share[0] for share in shares))
-    means = [nan_mean(row) for row in rates(counts)['IoU']]
-    best = int(np.nan_to_num(means, nan=-1).argmax())
+    best, means = best_threshold(counts)
     return {
         'threshold': THRESHOLDS[best],
-        'mIoU': round(means[best], 4),
+        'mIoU': round(float(means[best]), 4),
         'images': used,
         'skipped': [one._asdict() for one in skipped],
-        'table': {f'{threshold:.2f}': round(mean, 4) for threshold, mean in zip(THRESHOLDS, means, strict=True)},
+        'table': {f'{threshold:.2f}': round(float(mean), 4) for threshold, mean in zip(THRESHOLDS, means, strict=True)},
     }
 
 

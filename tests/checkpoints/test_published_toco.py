@@ -49,11 +49,11 @@ def assert_recorded(model, recorded, images, shrink=1):
         heads = {'': model.cam_head, '_aux': model.aux_cam_head}
         for name, head in heads.items():
             torch.testing.assert_close(head(tokens.maps), recorded[f'cls{name}'], rtol=1e-3, atol=1e-5)
-            torch.testing.assert_close(head.cam(tokens.maps), recorded[f'cam{name}'], rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(head.cams(tokens.maps), recorded[f'cam{name}'], rtol=1e-3, atol=1e-5)
         seg = model.decode_head(tokens.maps)
         cams = model.cams(images)
     torch.testing.assert_close(tokens.cls_token[:, 0], recorded['cls_token'], rtol=1e-3, atol=1e-4)
-    for cam, name in zip(cams, ('ms_cam', 'ms_cam_aux'), strict=True):
+    for cam, name in zip(cams.values(), ('ms_cam', 'ms_cam_aux'), strict=True):
         torch.testing.assert_close(F.avg_pool2d(cam, shrink), recorded[name], rtol=1e-3, atol=1e-4)
     if 'seg' in recorded:
         torch.testing.assert_close(seg, recorded['seg'], rtol=1e-3, atol=1e-5)

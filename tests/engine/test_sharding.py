@@ -157,7 +157,7 @@ def test_a_checkpoint_serves_a_plain_model(runs):
         model = MODELS.build(Config.fromfile(runs / 'whole.py').model).eval()
         model.load_state_dict(_weights(runs, name))
         with torch.no_grad():
-            outputs.append((*model.cams(images), model.encode_decode(images, [{'img_shape': (64, 64)}] * 2)))
+            outputs.append((*model.cams(images).values(), model.encode_decode(images, [{'img_shape': (64, 64)}] * 2)))
     for expected, output in zip(*outputs, strict=True):
         torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 

@@ -41,17 +41,17 @@ def evaluate(metric, samples):
 
 def test_slow_loops():
     samples = [random_sample(seed) for seed in range(4)]
-    metrics = evaluate(build(threshold=0.4, sweep=(0.2, 0.3, 0.6)), samples)
+    metrics = evaluate(build(), samples)
     truths = [s['gt_sem_seg']['data'][0] for s in samples]
     for source in ('cam', 'cam_aux', 'seg'):
-        means = {}
-        for t in (0.2, 0.3, 0.4, 0.6):
+        means, all_rates = {}, {}
+        for t in [round(0.01 * step, 2) for step in range(1, 100)] if source != 'seg' else [0.4]:
             if source == 'seg':
                 predictions = [s['pred_sem_seg']['data'][0] for s in samples]
             else:
                 predictions = [cam_label(s[source]['data'], t) for s in samples]
             expected = slow_rates(predictions, truths, 4)
-            means[t] = np.nanmean(expected['IoU'])
+            means[t], all_rates[t] = np.nanmean(expected['IoU']), expected
             if t == 0.4:
                 assert metrics[f'{source}/mIoU'] == pytest.approx(means[t])
                 assert metrics[f'{source}/num_classes'] == np.isfinite(expected['IoU']).sum()
@@ -61,6 +61,8 @@ def test_slow_loops():
             best = max(means, key=means.get)
             assert metrics[f'{source}/best_threshold'] == best
             assert metrics[f'{source}/best_mIoU'] == pytest.approx(means[best])
+            for name in ('precision', 'recall'):
+                assert metrics[f'{source}/best_{name}'] == pytest.approx(np.nanmean(all_rates[best][name]))
     assert metrics['seg/num_classes'] == 3  # cow is neither in the truth nor predicted
     assert metrics['cam/num_classes'] == 4  # the CAM does predict cow: its IoU of 0 counts
 
@@ -137,8 +139,8 @@ def test_keys_cannot_be_taken_for_losses():
 def test_entry_is_small():
     metric = build()
     metric.process({}, [random_sample(0, height=300, width=300)])
-    size = sum(array.nbytes for entry in metric.results[0].values() for array in entry)
-    assert size < 4000
+    size = sum(array.nbytes for entry in metric.results[0]['counts'].values() for array in entry)
+    assert size < 12000
 
 
 @pytest.mark.parametrize(
@@ -157,15 +159,25 @@ def test_errors_name_the_image(change, message):
 
 
 def test_partly_missing_cams_are_refused():
-    first, second = random_sample(0), random_sample(1)
-    del second['cam']
+    first, second = random_sample(0), dict(random_sample(1), cam_names=('cam_aux',))
     with pytest.raises(ValueError, match='only 1 of 2 samples carry cam'):
         evaluate(build(), [first, second])
 
 
-def test_thresholds_outside_the_range_are_refused():
-    with pytest.raises(ValueError, match=r'must lie in \[0, 1\]'):
-        build(threshold=50)
+def test_any_names_of_cams_in_the_order_of_the_method():
+    """The threshold is the method's, between two of the grid too; `>` decides."""
+    sample = {
+        'gt_sem_seg': {'data': torch.tensor([[[0, 1, 1]]])},
+        'early': {'data': torch.tensor([[[0.123, 0.124, 0.5]], [[0, 0, 0]], [[0, 0, 0.0]]])},
+        'late': {'data': torch.zeros(3, 1, 3)},
+        'cam_names': ('late', 'early'),
+        'background_threshold': 0.1235,
+    }
+    metrics = evaluate(build(), [sample])
+    assert list(dict.fromkeys(key.split('/')[0] for key in metrics)) == ['late', 'early']
+    assert metrics['early/mIoU'] == 100
+    assert metrics['early/best_threshold'] == 0.1235, 'no other tells 0.123 and 0.124 apart'
+    assert metrics['late/mIoU'] == pytest.approx(50 / 3)
 
 
 def test_a_class_that_is_only_predicted_counts_as_zero():

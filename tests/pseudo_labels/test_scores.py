@@ -23,7 +23,7 @@ class Fixed(nn.Module):
 
     def test_step(self, data):
         self.given = data['data_samples']
-        sample = SegDataSample(metainfo={'img_path': 'a.png'})
+        sample = SegDataSample(metainfo={'img_path': 'a.png', 'cam_names': ('cam', 'other')})
         for name, value in self.fields.items():
             sample.set_data({name: PixelData(data=value)})
         return [sample]

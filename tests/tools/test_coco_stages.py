@@ -59,7 +59,7 @@ def shortened(path: Path, coco: Path, folder: Path) -> Config:
     train.update(batch_size=2, num_workers=0, persistent_workers=False)
     train.dataset.data_root = str(coco)
     train.dataset.pipeline[1].geometry[-1].crop_size = (96, 96)
-    train.dataset.pipeline[1].global_view[0].scale = 96
+    train.dataset.pipeline[1].free.global_view[0].scale = 96
     cfg.update(val_dataloader=None, val_evaluator=None, val_cfg=None)
     cfg.update(test_dataloader=None, test_evaluator=None, test_cfg=None)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=9, val_interval=100)
@@ -93,4 +93,4 @@ def test_values_that_differ_from_voc(path):
     cfg = Config.fromfile(path)
     assert cfg.model.cam_thresholds == (0.25, 0.65)
     assert cfg.model.loss_ctc.temperature == 1.0
-    assert cfg.val_evaluator.threshold == cfg.test_evaluator.threshold == 0.45
+    assert cfg.model.background_threshold == 0.45

@@ -64,6 +64,15 @@ def test_labels_of_images_without_masks(run, data, tmp_path):
     assert (settings['gate'], settings['threshold'], settings['source'], settings['refine']) == (True, 0.6, 'cam', None)
 
 
+def test_the_threshold_is_the_models_where_none_is_given(run, data, tmp_path):
+    _, labels = run('--split', 'train.txt')
+    assert manifest(tmp_path)['settings']['threshold'] == 0.5
+    _, own = run('--split', 'train.txt', '--cfg-options', 'model.background_threshold=0.62', out='own')
+    for name, label in labels.items():
+        assert np.array_equal(label, expected(data, name, 0.5)), name
+        assert np.array_equal(own[name], expected(data, name, 0.62)), name
+
+
 def test_without_gating_absent_classes_appear(run, data, tmp_path):
     _, labels = run('--split', data / 'train.txt', '--threshold', 0.6, '--no-gate')
     for name, label in labels.items():
@@ -240,7 +249,6 @@ def test_images_of_the_training_loader(tool, data, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'model', 'message'),
     [
-        ([], 'ColourCAM', 'CAMs have no background: give --threshold X, or --sweep'),
         (['--threshold', '0.5', '--tta'], 'ColourCAM', 'CAMs are taken at several scales and flips already'),
         (['--threshold', '0.5'], 'ColourSegmentor', 'a segmentation has its own background'),
         (['--threshold', '0.5', '--source', 'cam'], 'ColourSegmentor', 'ColourSegmentor has no CAMs'),

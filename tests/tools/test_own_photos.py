@@ -62,7 +62,7 @@ def test_five_lines_train_and_write_a_mask_per_photo(photos, tmp_path):
     )
     pipeline = cfg.train_dataloader.dataset.pipeline
     pipeline[1].geometry[-1].crop_size = (64, 64)
-    pipeline[1].global_view[0].scale = 64
+    pipeline[1].free.global_view[0].scale = 64
     runner = Runner.from_cfg(cfg)
     assert len(runner.build_dataloader(cfg.train_dataloader).dataset) == 3  # home.png has no tag: skipped
     runner.train()

@@ -64,7 +64,8 @@ def test_amp_replaces_the_plain_wrapper_only(build):
 def test_accumulation_over_iterations_is_refused_where_it_would_be_another_training(build):
     optim_wrapper = 'optim_wrapper = dict(accumulative_counts=4)\n'
     with pytest.raises(
-        ValueError, match=r'accumulative_counts would move the EMA .* set model\.backbone\.pixels_per_pass'
+        ValueError,
+        match=r'accumulative_counts would count iterations, move EMA .* set model\.backbone\.pixels_per_pass',
     ):
         build(f'{optim_wrapper}model = dict(type="ToCo")')
     assert build(f'{optim_wrapper}model = dict(type="WeakTr")').optim_wrapper.accumulative_counts == 4

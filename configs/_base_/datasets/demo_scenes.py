@@ -22,7 +22,13 @@ global_view = [
 ]
 train_pipeline = [
     dict(type='LoadImage'),
-    dict(type='MultiView', geometry=geometry, img=photometry, global_view=global_view, local_view=photometry),
+    dict(
+        type='MultiView',
+        geometry=geometry,
+        img=photometry,
+        free=dict(global_view=global_view),
+        aligned=dict(local_view=photometry),
+    ),
     dict(type='PackWSSSInputs'),
 ]
 test_pipeline = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackWSSSInputs')]
@@ -56,5 +62,5 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='CAMIoUMetric', threshold=0.5)
+val_evaluator = dict(type='CAMIoUMetric')
 test_evaluator = val_evaluator

@@ -40,5 +40,5 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='CAMIoUMetric', threshold=0.5)
+val_evaluator = dict(type='CAMIoUMetric')
 test_evaluator = val_evaluator

@@ -5,7 +5,7 @@
 # The pieces have names, so that a config on top changes what it needs:
 #   another crop size:      train_pipeline = _base_.train_pipeline
 #                           train_pipeline[1].geometry[-1].crop_size = (224, 224)
-#                           train_pipeline[1].global_view[0].scale = 224
+#                           train_pipeline[1].free.global_view[0].scale = 224
 #   one view (classifier):  train_pipeline[1] = dict(type='MultiView', geometry=_base_.geometry, img=_base_.img_view)
 #   with masks (the fully supervised twin):
 #                           [dict(type='LoadImage'), dict(type='LoadMask'), *_base_.geometry, *_base_.img_view,
@@ -32,7 +32,13 @@ local_view = [dict(type='DINOPhotometry', blur_prob=0.5)]
 
 train_pipeline = [
     dict(type='LoadImage'),
-    dict(type='MultiView', geometry=geometry, img=img_view, global_view=global_view, local_view=local_view),
+    dict(
+        type='MultiView',
+        geometry=geometry,
+        img=img_view,
+        free=dict(global_view=global_view),
+        aligned=dict(local_view=local_view),
+    ),
     dict(type='PackWSSSInputs'),
 ]
 test_pipeline = [

@@ -29,6 +29,7 @@ model = dict(
     loss_reg=dict(type='DenseEnergyLoss', loss_weight=0.05),
     cam_scales=(1.0, 0.5, 1.5),
     cam_thresholds=(0.25, 0.7),
+    background_threshold=0.5,
     num_local_crops=8,
     local_crop_size=96,
     starts=dict(loss_seg=2001, loss_reg=2001),

@@ -34,6 +34,6 @@ model = dict(
         ),
     ),
     cam_scales=(1.0, 1.2),
-    threshold=0.43,
+    background_threshold=0.43,
     test_cfg=dict(cam=True),
 )

@@ -1,6 +1,6 @@
 """Several views of one image: geometry once, photometry per view."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmcv.transforms import BaseTransform, Compose
 from mmseg.registry import TRANSFORMS
@@ -10,24 +10,24 @@ from .crop import RandomPadCrop
 
 @TRANSFORMS.register_module()
 class MultiView(BaseTransform):
-    """Build the training views of ToCo so that masks, valid box, main crop and local crops refer to the same pixels.
+    """Build named training views so that masks, valid box, main crop and aligned views refer to the same pixels.
 
     ``geometry`` (flip, scale, crop) runs once on the loaded image, on ``gt_seg_map`` too where there is one. The main
-    crop and the source of the local views are that one result under two photometries. The second global view has its
-    own pipeline and begins with the whole loaded image; no pixel-wise label refers to it.
+    crop and every aligned view are that one result under photometries of their own. A free view has its own pipeline
+    and begins with the whole loaded image; no pixel-wise label refers to it.
 
-    Sets ``img`` and ``views``, a dict with ``global_view`` and ``local_view`` as far as they are configured, all uint8
-    BGR (H, W, 3). A view that is not configured is not computed; an empty list is a view without photometry.
+    Sets ``img`` and ``views``, a dict of the named views, all uint8 BGR (H, W, 3). An empty list is a view without
+    photometry.
 
     Args:
         geometry: transforms of the image and its mask; a ``RandomPadCrop`` must be the last of them, because a later
             flip or resize would make its ``valid_box`` wrong.
         img: transforms of the main crop, photometry only.
-        global_view: geometry and photometry of the second global view, from the loaded image.
-        local_view: transforms of the source of the local views, photometry only.
+        aligned: name -> transforms of a view of the same pixels, photometry only.
+        free: name -> geometry and photometry of a view of its own.
 
     Raises:
-        ValueError: a transform follows ``RandomPadCrop`` in ``geometry``.
+        ValueError: a transform follows ``RandomPadCrop`` in ``geometry``, or two views have one name.
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class MultiView(BaseTransform):
         *,
         geometry: Sequence[dict],
         img: Sequence[dict],
-        global_view: Sequence[dict] | None = None,
-        local_view: Sequence[dict] | None = None,
+        aligned: Mapping[str, Sequence[dict]] | None = None,
+        free: Mapping[str, Sequence[dict]] | None = None,
     ) -> None:
         self.geometry = _compose(geometry)
         if any(isinstance(transform, RandomPadCrop) for transform in self.geometry.transforms[:-1]):
@@ -44,26 +44,25 @@ class MultiView(BaseTransform):
                 'RandomPadCrop must be the last transform of geometry: a later one makes its valid_box wrong'
             )
         self.img = _compose(img)
-        self.global_view = _compose(global_view) if global_view is not None else None
-        self.local_view = _compose(local_view) if local_view is not None else None
+        self.aligned = {name: _compose(transforms) for name, transforms in (aligned or {}).items()}
+        self.free = {name: _compose(transforms) for name, transforms in (free or {}).items()}
+        twice = sorted(({'img'} & (self.aligned.keys() | self.free.keys())) | (self.aligned.keys() & self.free.keys()))
+        if twice:
+            raise ValueError(f'every view needs a name of its own, but {", ".join(twice)} is given twice')
 
     def transform(self, results: dict) -> dict:
-        """Make the views; the geometry of ``img`` is that of ``local_view``, ``global_view`` has its own."""
+        """Make the views."""
         loaded = {'img': results['img'], 'img_shape': results['img'].shape[:2]}
         results = self.geometry(results)
-        aligned = dict(results)
-        results['img'] = self.img(dict(aligned))['img']
-        results['views'] = {}
-        if self.global_view is not None:
-            results['views']['global_view'] = self.global_view(loaded)['img']
-        if self.local_view is not None:
-            results['views']['local_view'] = self.local_view(aligned)['img']
+        crop = dict(results)
+        results['img'] = self.img(dict(crop))['img']
+        results['views'] = {name: view(dict(loaded))['img'] for name, view in self.free.items()}
+        results['views'] |= {name: view(dict(crop))['img'] for name, view in self.aligned.items()}
         return results
 
     def __repr__(self) -> str:
         return (
-            f'{type(self).__name__}(geometry={self.geometry}, img={self.img}, '
-            f'global_view={self.global_view}, local_view={self.local_view})'
+            f'{type(self).__name__}(geometry={self.geometry}, img={self.img}, aligned={self.aligned}, free={self.free})'
         )
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Turns images (B, 3, H, W) into one or several raw CAMs (B, C, h, w), e.g. the final and the auxiliary one.
-CAMFunction = Callable[[Tensor], tuple[Tensor, ...]]
+# Turns images (B, 3, H, W) into named raw CAMs (B, C, h, w), e.g. the final and the auxiliary one.
+CAMFunction = Callable[[Tensor], dict[str, Tensor]]
 
 
 def conv_cam(features: Tensor, weight: Tensor) -> Tensor:
@@ -59,15 +59,15 @@ def multi_scale_cam(
     scale_images: Callable[[Tensor, float], Tensor] = scale_bilinear,
     merge_flip: Callable[[Tensor, Tensor], Tensor] = torch.maximum,
     eps: float = 1e-5,
-    at_scale_one: tuple[Tensor, ...] | None = None,
-) -> tuple[Tensor, ...]:
+    at_scale_one: dict[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """Multi-scale, flipped CAMs at the size of the images (ToCo Eq. 1 and section 5.1; WeakTr).
 
     Every scale and its mirror image are resized to the input size; the merged pair goes through relu, the sum over
     scales is normalised by :func:`normalize_cam`. Not yet multiplied by image-level labels.
 
     Args:
-        cam_function: images to raw CAMs (any number of them, computed in one pass).
+        cam_function: images to raw CAMs by name, any number of them, computed in one pass.
         images: (B, 3, H, W), normalised.
         scales: factors of the image size.
         scale_images: makes the images of a scale: :func:`scale_bilinear` (ToCo) or :func:`scale_bicubic` (WeakTr).
@@ -76,22 +76,20 @@ def multi_scale_cam(
         at_scale_one: what ``cam_function(images)`` gave already; that pass is then not repeated.
 
     Returns:
-        for each CAM of ``cam_function`` a float32 map (B, C, H, W) in [0, 1).
+        for each CAM of ``cam_function`` a float32 map (B, C, H, W) in [0, 1), under its name.
     """
     size = images.shape[-2:]
-    sums: list[Tensor] = []
+    sums: dict[str, Tensor] = {}
     for scale in scales:
         scaled = images if scale == 1 else scale_images(images, scale)
         if scale == 1 and at_scale_one is not None:
-            pairs = zip(at_scale_one, cam_function(scaled.flip(-1)), strict=True)
+            mirrored = cam_function(scaled.flip(-1))
+            pairs = {name: (cam, mirrored[name]) for name, cam in at_scale_one.items()}
         else:
             both = cam_function(torch.cat((scaled, scaled.flip(-1))))  # each (2B, C, h, w)
-            pairs = (cam.chunk(2) for cam in both)
-        for index, (straight, mirrored) in enumerate(pairs):
+            pairs = {name: cam.chunk(2) for name, cam in both.items()}
+        for name, (straight, mirrored) in pairs.items():
             # float32 from here: a sum of maps in half precision loses the small activations
             pair = merge_flip(_resize(straight.float(), size), _resize(mirrored.float(), size).flip(-1)).relu()
-            if index < len(sums):
-                sums[index] += pair
-            else:
-                sums.append(pair)
-    return tuple(normalize_cam(cam, eps) for cam in sums)
+            sums[name] = sums[name] + pair if name in sums else pair
+    return {name: normalize_cam(cam, eps) for name, cam in sums.items()}

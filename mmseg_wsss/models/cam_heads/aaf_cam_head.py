@@ -87,6 +87,10 @@ class AAFCAMHead(BaseModule):
                 cam = spread_by_patch_attention(cam, *fusion, self.num_classes)
         return FusedCAMs(coarse, cam.unflatten(-1, coarse.shape[-2:]))
 
+    def cams(self, tokens: Tokens) -> Tensor:
+        """Fine CAM (B, C, h, w), not normalised."""
+        return self(tokens).fine
+
     def loss(self, tokens: Tokens, label: Tensor) -> dict[str, Tensor]:
         """Losses of class tokens, coarse and fine CAM against multi-hot labels (B, C)."""
         coarse = self.classifier(tokens.maps[-1])

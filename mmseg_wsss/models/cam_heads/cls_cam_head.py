@@ -42,10 +42,10 @@ class ClsCAMHead(BaseModule):
         pooled = F.adaptive_max_pool2d(maps[self.in_index], 1)  # (B, D, 1, 1)
         return self.classifier(pooled).flatten(1)
 
-    def cam(self, maps: Sequence[Tensor]) -> Tensor:
+    def cams(self, maps: Sequence[Tensor]) -> Tensor:
         """Raw CAM (B, C, h, w), detached: a CAM makes labels, it is not trained through."""
         return conv_cam(maps[self.in_index].detach(), self.classifier.weight.detach())
 
-    def loss(self, maps: Sequence[Tensor], label: Tensor) -> Tensor:
-        """Classification loss against multi-hot labels (B, C)."""
-        return self.loss_cls(self(maps), label)
+    def loss(self, maps: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
+        """Classification loss ``loss_cls`` against multi-hot labels (B, C)."""
+        return dict(loss_cls=self.loss_cls(self(maps), label))

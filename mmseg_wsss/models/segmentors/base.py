@@ -1,26 +1,112 @@
-"""What segmentors with several losses share."""
+"""The contract of a method: what tools, metrics and pages ask of a segmentor that has class activation maps."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+
+Starts = Mapping[str, int]
+BACKGROUND_THRESHOLD = 0.5
+
+
+class CAMSegmentor:
+    """Mixin of an mmseg segmentor with class activation maps (CAMs); it comes before mmseg's class.
+
+    A method defines :meth:`cams`; where ``test_cfg.cam`` is set, its ``predict`` calls :meth:`add_cams`. Nothing else
+    is asked by name: whoever has a sample finds the names of its CAMs and their threshold in it. A method whose losses
+    begin at different iterations is a :class:`StartedLosses` too.
+
+    Args:
+        background_threshold: the one background score of its CAMs, in [0, 1): a pixel whose CAMs all stay at or below
+            it is background, in ``predict``, in the metric, on pages, and by default in the label tool.
+        **kwargs: of mmseg's class.
+
+    Raises:
+        ValueError: the threshold is not in [0, 1).
+    """
+
+    def __init__(self, *, background_threshold: float = BACKGROUND_THRESHOLD, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= background_threshold < 1:
+            raise ValueError(f'background_threshold must be in [0, 1), got {background_threshold}')
+        self.background_threshold = float(background_threshold)
+
+    def cams(self, images: Tensor, *, maps: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
+        """Named multi-scale CAMs, each (B, C, H, W) in [0, 1), not masked by image-level labels.
+
+        The first name is the method's own CAM, the one that labels are made of.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+            maps: what the backbone gave for ``images`` already, where that is known; the pass is then not repeated.
+        """
+        raise NotImplementedError(f'{type(self).__name__} defines no cams()')
+
+    def original_cams(self, cams: Tensor, data_samples: Sequence[SegDataSample] | None) -> list[Tensor]:
+        """CAMs without padding, unflipped and at the original size by mmseg's post-processing, of present classes.
+
+        Args:
+            cams: (B, C, H, W) in [0, 1) of the network's inputs.
+            data_samples: what mmseg knows of the inputs; without it the CAMs stay as they are. A sample without
+                image-level labels keeps all classes.
+
+        Returns:
+            per image (C, h, w).
+        """
+        if data_samples is None:
+            return list(cams)
+        # A channel in front, because mmseg takes a single channel for a sigmoid's.
+        padded = F.pad(cams, (0, 0, 0, 0, 1, 0))
+        copies = [SegDataSample(metainfo=sample.metainfo) for sample in data_samples]
+        originals = [copy.seg_logits.data[1:] for copy in self.postprocess_result(padded, copies)]
+        return [
+            cam * sample.gt_score[:, None, None] if 'gt_score' in sample else cam
+            for cam, sample in zip(originals, data_samples, strict=True)
+        ]
+
+    def add_cams(
+        self, samples: Sequence[SegDataSample], cams: Mapping[str, Tensor], data_samples: Sequence[SegDataSample] | None
+    ) -> None:
+        """Write every CAM into its sample as a PixelData of its name, with ``cam_names`` and ``background_threshold``.
+
+        Args:
+            samples: predictions.
+            cams: of :meth:`cams`.
+            data_samples: as for :meth:`original_cams`.
+        """
+        for name, maps in cams.items():
+            for sample, cam in zip(samples, self.original_cams(maps, data_samples), strict=True):
+                sample.set_data({name: PixelData(data=cam)})
+        for sample in samples:
+            sample.set_metainfo(dict(cam_names=tuple(cams), background_threshold=self.background_threshold))
+
+    def with_background(self, cam: Tensor) -> Tensor:
+        """The threshold as a constant channel in front of CAMs (..., C, h, w)."""
+        return F.pad(cam, (0, 0, 0, 0, 1, 0), value=self.background_threshold)
 
 
 class StartedLosses:
-    """Mixin of a segmentor whose losses begin at different iterations.
-
-    The iteration counter is saved with the weights, so a resumed training goes on with the losses it had, and one that
-    starts from a finished checkpoint (``load_from``) is past every start.
+    """Mixin of an mmseg segmentor whose losses begin at different iterations; it comes before mmseg's class.
 
     Attributes:
         starts: first iteration, counted from 0, in which each loss counts.
-        iteration: number of training steps made.
+        iteration: number of training steps made; saved with the weights, so a resumed training goes on with the losses
+            that it had, and one that starts from a finished checkpoint (``load_from``) is past every start.
+        trains: names of the losses that are on -> names of the modules that learn by that loss alone.
     """
 
     starts: dict[str, int]
     iteration: int
+    trains: dict[str, tuple[str, ...]]
 
-    def set_starts(self, starts: Mapping[str, int] | None, names: Sequence[str]) -> None:
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.starts, self.trains, self.iteration = {}, {}, 0
+
+    def set_starts(self, starts: Starts | None, names: Sequence[str]) -> None:
         """Take the starts of a config; what it leaves out begins at 0.
 
         Raises:
@@ -31,11 +117,25 @@ class StartedLosses:
         if wrong:
             raise ValueError(f'starts has {", ".join(wrong)}; it takes iterations from 0 for {", ".join(names)}')
         self.starts = {name: given.get(name, 0) for name in names}
-        self.iteration = 0
 
     def has_begun(self, name: str) -> bool:
         """Whether a loss counts in this iteration."""
         return self.iteration >= self.starts[name]
+
+    def begun(self) -> set[str]:
+        """The losses that are on and count in this iteration."""
+        return {name for name in self.trains if self.has_begun(name)}
+
+    def not_begun(self) -> dict[str, Tensor]:
+        """A gradient of 0 instead of none for modules whose own loss has not begun.
+
+        The optimizer then counts these steps, as in trainings that multiply such a loss by 0: AdamW's first step after
+        2,001 of them is 3.2 times as long as its first step ever, and weight decay acts from the beginning. Every
+        process of a distributed training has the same gradients, whatever wraps the model.
+        """
+        waiting = {name for loss, names in self.trains.items() if not self.has_begun(loss) for name in names}
+        modules = [module for name, module in self.named_children() if name in waiting]
+        return dict(loss_not_begun=_zero(modules)) if modules else {}
 
     def get_extra_state(self) -> Tensor:
         """The iteration counter, as a tensor beside the parameters: mmengine broadcasts the whole state."""
@@ -46,13 +146,7 @@ class StartedLosses:
         self.iteration = int(state)
 
 
-def zero_gradient(modules: Sequence[nn.Module]) -> Tensor:
-    """A loss of 0 that gives the parameters of modules whose own loss has not begun a gradient of 0 instead of none.
-
-    The optimizer then counts these steps, as in trainings that multiply such a loss by 0: AdamW's first step after
-    2,001 of them is 3.2 times as long as its first step ever, and weight decay acts from the beginning. Every process
-    of a distributed training has the same gradients, whatever wraps the model.
-    """
-    return (
-        sum(parameter.sum() for module in modules for parameter in module.parameters() if parameter.requires_grad) * 0
-    )
+def _zero(modules: Sequence[nn.Module]) -> Tensor:
+    """0 with a gradient of 0 for every parameter that is trained."""
+    trained = (one for module in modules for one in module.parameters() if one.requires_grad)
+    return 0 * sum(parameter.sum() for parameter in trained)

@@ -1,9 +1,8 @@
-"""WeakTr, first stage: CAMs from a plain ViT's own attention (Zhu et al., arXiv 2304.01184)."""
+"""WeakTr, first stage: CAMs from a plain ViT's own attention (Zhu et al., https://arxiv.org/abs/2304.01184)."""
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
@@ -11,12 +10,12 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ...structures import image_scores
-from ..cam import CAMFunction, multi_scale_cam, scale_bicubic
-from .cam_prediction import cams_of_samples
+from ..cam import multi_scale_cam, scale_bicubic
+from .base import CAMSegmentor
 
 
 @MODELS.register_module()
-class WeakTr(BaseSegmentor):
+class WeakTr(CAMSegmentor, BaseSegmentor):
     """A classifier whose class activation maps are refined by its fused attention (WeakTr Figure 3).
 
     Trained on image-level labels alone; it has no decode head. The second stage is any mmseg segmentor trained on the
@@ -26,12 +25,11 @@ class WeakTr(BaseSegmentor):
         backbone: a backbone with ``tokens`` and one class token per class (``TokenViT``, ``num_cls_tokens``).
         cam_head: ``AAFCAMHead``.
         cam_scales: scales at test time, each with its flip, summed (published: 1 and 1.2 on VOC, 1, 0.8, 1.2 on COCO).
-        threshold: background score: a pixel whose CAMs all stay at or below it is background.
-        test_cfg: ``cam=True`` to return ``cam`` beside the segmentation.
-        data_preprocessor, init_cfg: mmseg's.
+        test_cfg: ``cam=True`` to return the CAM beside the segmentation.
+        **kwargs: ``background_threshold`` (published: 0.43 on VOC, 0.42 on COCO), mmseg's ``data_preprocessor`` ...
 
     Raises:
-        ValueError: the numbers of classes, class tokens, blocks or heads disagree, or the threshold is not in [0, 1).
+        ValueError: the numbers of classes, class tokens, blocks or heads disagree.
     """
 
     def __init__(
@@ -40,21 +38,16 @@ class WeakTr(BaseSegmentor):
         backbone: dict,
         cam_head: dict,
         cam_scales: Sequence[float] = (1.0, 1.2),
-        threshold: float = 0.43,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if not 0 <= threshold < 1:
-            raise ValueError(f'threshold must be in [0, 1), got {threshold}')
+        super().__init__(**kwargs)
         self.backbone = MODELS.build(backbone)
         self.cam_head = MODELS.build(cam_head)
         self.num_classes = self.cam_head.num_classes + 1
         self._check_parts()
         self.cam_scales = tuple(cam_scales)
-        self.threshold = threshold
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
         self.align_corners = False  # for mmseg's post-processing
@@ -87,39 +80,36 @@ class WeakTr(BaseSegmentor):
 
     def _forward(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> Tensor:
         """Fine CAM (B, C, h, w), on the token grid and not normalised."""
-        return self.cam_head(self.backbone.tokens(inputs, watch=self.cam_head.watch)).fine
+        return self.cam_head.cams(self.backbone.tokens(inputs, watch=self.cam_head.watch))
 
     @torch.no_grad()
-    def cams(self, images: Tensor) -> tuple[Tensor]:
-        """Multi-scale CAMs (B, C, H, W) in [0, 1) of normalised images, not multiplied by image-level labels."""
-        return self.multi_scale(lambda x: (self._forward(x),), images)
-
-    def multi_scale(self, cam_function: CAMFunction, images: Tensor) -> tuple[Tensor, ...]:
-        """CAMs of any function of images as WeakTr makes them: scales by Pillow's bicubic filter, flips added."""
+    def cams(self, images: Tensor, *, maps: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
+        """Multi-scale CAM; see the contract. Attention is not in ``maps``, so nothing is reused."""
         return multi_scale_cam(
-            cam_function, images, scales=self.cam_scales, scale_images=scale_bicubic, merge_flip=torch.add, eps=1e-8
+            lambda x: dict(cam=self._forward(x)),
+            images,
+            scales=self.cam_scales,
+            scale_images=scale_bicubic,
+            merge_flip=torch.add,
+            eps=1e-8,
         )
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
-        """Scores (B, C + 1, H, W): the threshold as background, then the CAMs of all classes."""
-        return self._with_background(self.cams(inputs)[0])
-
-    def _with_background(self, cam: Tensor) -> Tensor:
-        """A constant channel in front of (..., C, h, w)."""
-        return F.pad(cam, (0, 0, 0, 0, 1, 0), value=self.threshold)
+        """Scores (B, C + 1, H, W): the background threshold, then the CAMs of all classes."""
+        return self.with_background(self.cams(inputs)['cam'])
 
     def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
         """Pseudo-labels from CAMs.
 
         Returns:
             samples with ``pred_sem_seg`` and, with ``test_cfg.cam``, ``cam``: PixelData whose ``data`` is (C, H, W) in
-            [0, 1) at the original size; both of the tagged classes where a sample has image-level labels.
+            [0, 1) at the original size; both of the present classes where a sample has image-level labels.
         """
-        cams = cams_of_samples(self, self.cams(inputs)[0], data_samples)
-        samples = data_samples or [SegDataSample() for _ in cams]
-        for sample, cam in zip(samples, cams, strict=True):
-            label = self._with_background(cam).argmax(dim=0, keepdim=True)  # at a tie the background is first
+        cams = self.cams(inputs)
+        samples = data_samples or [SegDataSample() for _ in inputs]
+        for sample, cam in zip(samples, self.original_cams(cams['cam'], data_samples), strict=True):
+            label = self.with_background(cam).argmax(dim=0, keepdim=True)  # at a tie the background is first
             sample.set_data({'pred_sem_seg': PixelData(data=label)})
-            if self.test_cfg.get('cam', False):
-                sample.set_data({'cam': PixelData(data=cam)})
+        if self.test_cfg.get('cam', False):
+            self.add_cams(samples, cams, data_samples)
         return list(samples)

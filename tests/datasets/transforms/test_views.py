@@ -15,7 +15,7 @@ def loaded(image):
 
 def test_main_crop_local_view_box_and_mask_show_the_same_pixels(coordinates):
     image = coordinates(40, 70)
-    views = MultiView(geometry=[FLIP, CROP], img=[], local_view=[])
+    views = MultiView(geometry=[FLIP, CROP], img=[], aligned={'local_view': []})
     flips = set()
     for _ in range(20):
         mask = (image[..., 0] // 2 + image[..., 1]).astype(np.uint8)
@@ -39,7 +39,7 @@ def test_photometry_differs_geometry_does_not(coordinates):
     results = MultiView(
         geometry=[FLIP, CROP],
         img=[{'type': 'DINOPhotometry', 'blur_prob': 1.0}],
-        local_view=[{'type': 'DINOPhotometry', 'blur_prob': 0.5}],
+        aligned={'local_view': [{'type': 'DINOPhotometry', 'blur_prob': 0.5}]},
     )(loaded(coordinates(30, 40) // 2 + 60))
     h0, h1, w0, w1 = results['valid_box']
     main, local = results['img'], results['views']['local_view']
@@ -53,7 +53,7 @@ def test_global_view_comes_from_the_whole_image(coordinates):
     # The main crop shows 10 x 10 pixels; the second view at least 40 % of the image, and all of it in the end.
     image = coordinates(100, 120)
     crop = {'type': 'mmpretrain.RandomResizedCrop', 'scale': 64, 'crop_ratio_range': (0.4, 1.0), 'backend': 'pillow'}
-    views = MultiView(geometry=[{**CROP, 'crop_size': (10, 10)}], img=[], global_view=[crop])
+    views = MultiView(geometry=[{**CROP, 'crop_size': (10, 10)}], img=[], free={'global_view': [crop]})
     seen = np.zeros((100, 120), dtype=bool)
     for _ in range(30):
         results = views(loaded(image))
@@ -69,7 +69,7 @@ def test_global_view_comes_from_the_whole_image(coordinates):
 
 def test_only_configured_views_are_computed(coordinates):
     assert MultiView(geometry=[CROP], img=[])(loaded(coordinates(8, 8)))['views'] == {}
-    views = MultiView(geometry=[CROP], img=[], local_view=[])(loaded(coordinates(8, 8)))['views']
+    views = MultiView(geometry=[CROP], img=[], aligned={'local_view': []})(loaded(coordinates(8, 8)))['views']
     assert list(views) == ['local_view']
 
 

@@ -76,7 +76,7 @@ def test_another_crop_size_as_the_header_says(tmp_path, photo):
         tmp_path,
         'train_pipeline = _base_.train_pipeline\n'
         'train_pipeline[1].geometry[-1].crop_size = (224, 224)\n'
-        'train_pipeline[1].global_view[0].scale = 224\n',
+        'train_pipeline[1].free.global_view[0].scale = 224\n',
     )
     inputs = run(config.train_pipeline, photo)['inputs']
     assert [tuple(view.shape) for view in inputs.values()] == [(3, 224, 224)] * 3

@@ -25,18 +25,19 @@ def test_multi_scale_cam_is_the_formula(scales):
     weight = torch.randn(4, 3, 8, 8)
 
     def cam_function(x):
-        return (F.conv2d(x, weight, stride=8),)
+        return {'cam': F.conv2d(x, weight, stride=8)}
 
     expected = 0
     for scale in scales:
         scaled = resize(images, (int(24 * scale), int(32 * scale)))
-        straight = resize(cam_function(scaled)[0], (24, 32))
-        mirrored = resize(cam_function(scaled.flip(3))[0], (24, 32)).flip(3)
+        straight = resize(cam_function(scaled)['cam'], (24, 32))
+        mirrored = resize(cam_function(scaled.flip(3))['cam'], (24, 32)).flip(3)
         expected = expected + torch.maximum(straight, mirrored).relu()
     expected = expected - expected.amin((2, 3), keepdim=True)
     expected = expected / (expected.amax((2, 3), keepdim=True) + 1e-5)
-    (actual,) = multi_scale_cam(cam_function, images, scales=scales)
-    torch.testing.assert_close(actual, expected)
+    actual = multi_scale_cam(cam_function, images, scales=scales)
+    assert list(actual) == ['cam']
+    torch.testing.assert_close(actual['cam'], expected)
 
 
 def test_a_pass_that_was_made_is_not_repeated():
@@ -45,7 +46,7 @@ def test_a_pass_that_was_made_is_not_repeated():
 
     def cam_function(x):
         seen.append(tuple(x.shape))
-        return x[:, :2, ::8, ::8], x[:, 1:, ::8, ::8]
+        return {'first': x[:, :2, ::8, ::8], 'second': x[:, 1:, ::8, ::8]}
 
     plain = multi_scale_cam(cam_function, images, scales=(1.0, 0.5))
     assert seen == [(4, 3, 16, 16), (4, 3, 8, 8)]
@@ -53,8 +54,9 @@ def test_a_pass_that_was_made_is_not_repeated():
     seen.clear()
     reused = multi_scale_cam(cam_function, images, scales=(1.0, 0.5), at_scale_one=first)
     assert seen == [(2, 3, 16, 16), (4, 3, 8, 8)]
-    for left, right in zip(plain, reused, strict=True):
-        torch.testing.assert_close(left, right)
+    assert list(reused) == ['first', 'second']
+    for name, left in plain.items():
+        torch.testing.assert_close(left, reused[name])
 
 
 def test_scales_of_odd_sides_are_resized_to_their_size():
@@ -84,5 +86,5 @@ def test_normalisation_of_small_maps_needs_a_small_eps():
     """Of a map of 1e-3 the eps of 1e-5 takes 1 % of the peak."""
     cam = torch.tensor([[[[0.0, 1e-3, 0.0]]]])
     assert normalize_cam(cam).max().item() == pytest.approx(1e-3 / (1e-3 + 1e-5))
-    (own,) = multi_scale_cam(lambda x: (cam.expand(len(x), -1, -1, -1),), torch.zeros(1, 3, 1, 3), scales=[1], eps=1e-8)
-    assert own.max().item() == pytest.approx(1, abs=2e-5)
+    own = multi_scale_cam(lambda x: {'': cam.expand(len(x), -1, -1, -1)}, torch.zeros(1, 3, 1, 3), scales=[1], eps=1e-8)
+    assert own[''].max().item() == pytest.approx(1, abs=2e-5)

@@ -43,7 +43,7 @@ def published(model, image: np.ndarray, present: list[int]) -> tuple[torch.Tenso
     for scale in (1.0, 0.5, 1.5):
         scaled = F.interpolate(x, size=(int(448 * scale),) * 2, mode='bilinear', align_corners=False)
         straight, mirrored = (
-            F.interpolate(model.cam_head.cam(model.backbone(view)), size=(448, 448), mode='bilinear')
+            F.interpolate(model.cam_head.cams(model.backbone(view)), size=(448, 448), mode='bilinear')
             for view in (scaled, scaled.flip(-1))
         )
         total = total + torch.maximum(straight, mirrored.flip(-1)).relu()

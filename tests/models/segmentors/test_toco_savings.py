@@ -47,7 +47,7 @@ def test_losses_and_gradients_are_those_of_the_plain_way(labels):
 def test_prediction_with_cams_runs_the_whole_image_once():
     model = build_toco(cam_scales=(1.0, 0.5)).eval()
     views, samples = make_batch([[2]])
-    expected = model.cams(views['img'])[0]
+    expected = model.cams(views['img'])['cam']
     seen = []
     model.backbone.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape[::3])))
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_sliding_windows_are_not_taken_for_the_image():
     views, samples = make_batch([[2]])
     with torch.no_grad():
         sample = model.predict(views['img'], samples)[0]
-    torch.testing.assert_close(sample.cam.data[2], model.cams(views['img'])[0][0, 2])
+    torch.testing.assert_close(sample.cam.data[2], model.cams(views['img'])['cam'][0, 2])
 
 
 class Watch(TorchDispatchMode):

@@ -15,17 +15,17 @@ def test_every_loss_of_coco_begins_at_its_own_iteration():
     """The published stages: classification; + segmentation on the auxiliary CAM; everything, on the final CAM."""
     starts = dict(loss_seg=1, loss_reg=1, loss_ptc=3, loss_ctc=3, final_cam=3)
     model = build_toco(loss_reg=ENERGY, starts=starts)
-    sources, inner = [], model._with_pseudo_label
-    model._with_pseudo_label = lambda *args: sources.append(args[2]) or inner(*args)
-    cams, inner_cams = [], model._training_cams
-    model._training_cams = lambda *args: cams.append(inner_cams(*args)) or cams[-1]
+    sources, inner = [], model.pseudo_label
+    model.pseudo_label = lambda *args: sources.append(args[1]) or inner(*args)
+    cams, inner_cams = [], model.training_cams
+    model.training_cams = lambda *args: cams.append(inner_cams(*args)) or cams[-1]
     views, samples = make_batch(LABELS)
     terms = [set(model.loss(views, samples)) for _ in range(5)]
     assert terms[0] == CLASSIFICATION | {'loss_not_begun'}
     assert terms[1] == terms[2] == CLASSIFICATION | SEGMENTATION | {'loss_not_begun'}
     assert terms[3] == terms[4] == CLASSIFICATION | SEGMENTATION | CONTRAST
-    final_or_aux = [0 if source is pair[0] else 1 for source, pair in zip(sources, cams, strict=True)]
-    assert final_or_aux == [1, 1, 0, 0], 'labels of the auxiliary CAM until the contrast begins'
+    used = [name for source, both in zip(sources, cams, strict=True) for name, cam in both.items() if cam is source]
+    assert used == ['cam_aux', 'cam_aux', 'cam', 'cam'], 'labels of the auxiliary CAM until the contrast begins'
 
 
 def test_dense_energy_may_begin_after_the_segmentation_loss():

@@ -119,14 +119,14 @@ def test_cams_are_summed_over_scales_and_flips():
             scaled = scale_bicubic(images, scale) if scale != 1 else images
             for view, back in ((scaled, lambda x: x), (scaled.flip(-1), lambda x: x.flip(-1))):
                 total = total + back(F.interpolate(naive_cams(model, view)[2], size=(SIZE, SIZE), mode='bilinear'))
-        torch.testing.assert_close(model.cams(images)[0], normalize_cam(total, 1e-8), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.cams(images)['cam'], normalize_cam(total, 1e-8), rtol=1e-4, atol=1e-5)
 
 
 def test_pseudo_labels_are_gated_by_tags_and_thresholded():
     model = build_weaktr().eval()
     views, samples = make_batch([[0], [1, 2]])
     with torch.no_grad():
-        cams = model.cams(images_of(views))[0]
+        cams = model.cams(images_of(views))['cam']
         predicted = model.predict(images_of(views), samples)
         ungated = model.predict(images_of(views))
     for index, sample in enumerate(predicted):
@@ -167,6 +167,6 @@ def test_parts_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r'the number of blocks is 2, but head_weights\.num_blocks is 12'):
         build_weaktr(dict(head_weights=dict(type='EqualWeights', num_heads=2)))
     with pytest.raises(ValueError, match=r'threshold must be in \[0, 1\), got 1.5'):
-        build_weaktr(threshold=1.5)
+        build_weaktr(background_threshold=1.5)
     with pytest.raises(ValueError, match='fine_scale must be positive, got 0'):
         build_weaktr(dict(fine_scale=0))

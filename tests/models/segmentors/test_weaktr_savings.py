@@ -111,7 +111,7 @@ def test_cams_are_those_of_the_plain_way(model, plain, images):
     with torch.no_grad():
         assert_near(model(images), plain_pass(plain, images).fine)
     tags = torch.tensor([1.0, 0.0, 1.0])
-    cams = model.cams(images)[0] * tags[:, None, None]
+    cams = model.cams(images)['cam'] * tags[:, None, None]
     for image, cam in zip(images, cams, strict=True):
         assert_near(cam, plain_cams(plain, image[None], tags))
 

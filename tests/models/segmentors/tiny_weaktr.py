@@ -32,7 +32,7 @@ def weaktr_config(head: dict | None = None, **changes) -> dict:
         ),
         cam_head=cam_head | (head or {}),
         cam_scales=(1.0, 0.5),
-        threshold=0.4,
+        background_threshold=0.4,
         test_cfg=dict(cam=True),
     )
     return config | changes
