@@ -83,7 +83,7 @@ class Step:
 
     def run(self, meter: FlopCounterMode | AllocationCounter, between: Callable[[], None] = lambda: None) -> None:
         """Forward, ``between``, backward; the meter watches."""
-        with self.fake, torch.backends.mkldnn.flags(enabled=False):
+        with self.fake:
             views = {name: torch.randn(self.shape) for name in ('img', 'global_view', 'local_view')}
             with meter:
                 with torch.autocast('cpu', torch.bfloat16, enabled=self.amp):

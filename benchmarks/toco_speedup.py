@@ -30,9 +30,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from plain_toco import PlainToCo
 from toco_step import add_arguments, build_cfg, describe, use_drawn_images_if_absent
+from torch import nn
 
 from mmseg_wsss.models import ToCo
-from mmseg_wsss.models.onednn_linear import OneDNNLinear
 
 WAYS = {'plain': PlainToCo.__name__, 'ours': ToCo.__name__}
 
@@ -106,7 +106,7 @@ class Way:
 def matrix_rate(way: Way, tokens: int) -> float:
     """Operations per second of the largest product of a block, tokens x D by D x 4 D, in the training's precision."""
     width = way.model.backbone.embed_dims
-    layer = OneDNNLinear(width, 4 * width, bias=False).to(way.device)
+    layer = nn.Linear(width, 4 * width, bias=False).to(way.device)
     x = torch.randn(tokens, width, device=way.device)
     with way.optim.optim_context(way.model), torch.no_grad():
         x = x.to(layer(x[:8]).dtype)  # not the cast, only the product
