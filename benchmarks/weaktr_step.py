@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import torch
-from machine import append_json, machine
+from machine import machine, new_parser, report
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from part_timer import peak_memory
@@ -34,7 +33,7 @@ WAYS = PLAIN, OURS = 'plain', 'ours'
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, device=True)
     parser.add_argument('--arch', default='deit-small')
     parser.add_argument('--batch-size', type=int, default=64, help='of the training case (default: 64)')
     parser.add_argument(
@@ -43,8 +42,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--iters', type=int, default=2, help='measured passes per process, after one (default: 2)')
     parser.add_argument('--rounds', type=int, default=2, help='processes per way (default: 2)')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
     return parser.parse_args(argv)
 
 
@@ -178,9 +175,7 @@ def main(argv: list[str] | None = None) -> None:
             ),
         },
     )
-    print(to_table(record))
-    if args.json:
-        append_json(record, args.json)
+    report(to_table(record), record, args.json)
 
 
 if __name__ == '__main__':
