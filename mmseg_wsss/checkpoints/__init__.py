@@ -2,7 +2,7 @@
 
 from .download import cache_folder, fetch
 from .files import read_checkpoint, read_weights, write_weights
-from .key_table import KeyTable, renamed
+from .key_table import KeyTable, renamed, report_problems
 from .published_layouts import CLIP, LAYOUTS, MASK_TRANSFORMER, TIMM, TOCO, WEAKTR_CAM, WEAKTR_SEG
 from .zoo import ZOO, Weights, find
 
@@ -23,5 +23,6 @@ __all__ = [
     'read_checkpoint',
     'read_weights',
     'renamed',
+    'report_problems',
     'write_weights',
 ]

@@ -111,7 +111,7 @@ class KeyTable:
             f'of a value that {target} cannot have': misfits,
         }
         if any(problems.values()):
-            raise ValueError(_report(f'not the weights of {self.layout} under {source} names', problems))
+            raise ValueError(report_problems(f'not the weights of {self.layout} under {source} names', problems))
         for name, constant in self.only_ours.items():
             shape = [size if isinstance(size, int) else len(state[size]) for size in constant.sizes]
             dtype = torch.float32 if isinstance(constant.value, float) else torch.int64
@@ -133,7 +133,8 @@ def _of_all_blocks(name: str, state: Mapping[str, Tensor]) -> list[str]:
     return [name.replace('*', str(number)) for number in range(max(numbers, default=0) + 1)] if '*' in name else [name]
 
 
-def _report(title: str, problems: dict[str, list[str]]) -> str:
+def report_problems(title: str, problems: Mapping[str, list[str]]) -> str:
+    """A message with the number and the first keys of every kind of problem that there is."""
     lines = [f'{title}:']
     for kind, keys in problems.items():
         if keys:

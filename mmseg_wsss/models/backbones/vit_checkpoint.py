@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ...checkpoints import CLIP, TIMM, read_weights, renamed
+from ...checkpoints import CLIP, TIMM, read_weights, renamed, report_problems
 
 # Parts of a classification or self-supervised checkpoint that a backbone has no use for.
 _UNUSED = re.compile(r'^(head|head_dist|fc_norm|pre_logits|mask_token|decoder(_\w+)?|dino_head|ibot_head)(\.|$)')
@@ -98,11 +98,8 @@ def _is_square(count: int) -> bool:
 
 def _report(path: str, missing: list[str], extra: list[str], wrong: list[str]) -> str:
     """The message of a misfit: what, how many, and what usually mends it."""
-    lines = [f'{path} does not fit this TokenViT:']
-    for title, keys in (('of another shape', wrong), ('missing in the file', missing), ('unknown to the model', extra)):
-        if keys:
-            rest = f' ... and {len(keys) - 8} more' if len(keys) > 8 else ''
-            lines.append(f'  {len(keys)} {title}: ' + '; '.join(keys[:8]) + rest)
+    problems = {'of another shape': wrong, 'missing in the file': missing, 'unknown to the model': extra}
+    lines = [report_problems(f'{path} does not fit this TokenViT', problems)]
     if any('gamma' in key for key in extra):
         lines.append('  The file has LayerScale: set layer_scale_init_value=1e-5 in the backbone.')
     if any('pre_norm' in key for key in extra):
