@@ -11,11 +11,10 @@ multiplies the logits: a network of few classes that was trained briefly is less
 import argparse
 import statistics
 import time
-from pathlib import Path
 
 import torch
 from dense_crf import Sample, drawn, parse_with_network, predictions
-from machine import append_json, machine
+from machine import machine, new_parser, report
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -25,11 +24,10 @@ LIMITS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     add = parser.add_argument
     add('--images', type=int, default=25, help='default: 25')
     add('--sharpen', type=float, nargs='+', default=[1, 3, 6], help='factors of the logits (default: 1 3 6)')
-    add('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
     return parse_with_network(parser, argv)
 
 
@@ -89,9 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     record = dict(machine(torch.device('cpu')), source=args.config or 'drawn', preset=args.preset, pixels=pixels)
     record['by_count'] = by_count(samples[:5], args.preset)
     record['by_limit'] = [one for sharpen in args.sharpen for one in by_limit(samples, args.preset, sharpen)]
-    print(f'{len(samples)} images, {pixels} pixels, preset {args.preset}\n\n{to_table(record)}')
-    if args.json:
-        append_json(record, args.json)
+    report(f'{len(samples)} images, {pixels} pixels, preset {args.preset}\n\n{to_table(record)}', record, args.json)
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 from drawn_images import draw_images
-from machine import append_json, machine
+from machine import machine, new_parser, report
 from mmcv.transforms import BaseTransform, Compose
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -46,13 +46,12 @@ ESTIMATED_WORKERS = 8
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument('--voc', type=Path, default=ROOT / 'data/VOCdevkit/VOC2012', help='root of PASCAL VOC')
     parser.add_argument('--images', type=int, default=100, help='different images (default: 100)')
     parser.add_argument('--passes', type=int, default=3, help='measured passes over them, after one (default: 3)')
     parser.add_argument('--workers', type=int, nargs='*', default=[1, 2], help='loaders to measure (default: 1 2)')
     parser.add_argument('--batches', type=int, default=30, help='of 4 images, or as many images (default: 30)')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
     return parser.parse_args(argv)
 
 
@@ -215,9 +214,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)
     record = measure(args)
-    print(to_table(record))
-    if args.json:
-        append_json(record, args.json)
+    report(to_table(record), record, args.json)
 
 
 if __name__ == '__main__':

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from machine import append_json, machine
+from machine import machine, new_parser, report
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -60,16 +60,14 @@ class Refine:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, device=True)
     add = parser.add_argument
     add('--images', type=int, default=100, help='side by side; 0 for none (default: 100)')
     add('--scale', type=float, default=1.0, help='of the images side by side (default: 1, full size)')
     add('--workers', type=int, default=2, help='processes beside 1; 0 to measure none (default: 2)')
     add('--tasks', type=int, default=40, help='images that the workers refine (default: 40)')
     add('--repeats', type=int, default=3, help='of the workers (default: 3)')
-    add('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='of the exact CRF')
     add('--partial', type=Path, metavar='JSONL', help='side by side is kept here, and goes on from here')
-    add('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
     return parse_with_network(parser, argv)
 
 
@@ -240,9 +238,7 @@ def main(argv: list[str] | None = None) -> None:
         record['side_by_side'] = [{key: one[key] for key in one if key != 'counts'} for one in images]
     if args.workers:
         record.update(tasks=args.tasks, workers=measure_workers(source(*network, args.tasks), args))
-    print(to_table(record))
-    if args.json:
-        append_json(record, args.json)
+    report(to_table(record), record, args.json)
 
 
 if __name__ == '__main__':

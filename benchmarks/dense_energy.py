@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from machine import append_json, machine
+from machine import machine, new_parser, report
 from PIL import Image
 from torch import Tensor
 
@@ -35,11 +35,9 @@ KEYS = ('seconds', 'cpu_seconds', 'bytes')
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, device=True)
     parser.add_argument('--images', type=int, default=4, help='batch size of the whole loss too (default: 4)')
     parser.add_argument('--exact-images', type=int, default=1, help='on a CPU, the exact sums: 4 s each (default: 1)')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
     return parser.parse_args(argv)
 
 
@@ -221,9 +219,7 @@ def main(argv: list[str] | None = None) -> None:
         loss=measure_loss(images, next(iter(logits.values())), device),
         sums=measure_sums(images, logits, args.exact_images, device),
     )
-    print(to_table(record))
-    if args.json:
-        append_json(record, args.json)
+    report(to_table(record), record, args.json)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
-"""What a measured figure means nothing without, and the file it is kept in."""
+"""What all benchmarks share: their command line, what a figure means nothing without, and the file it is kept in."""
 
+import argparse
 import json
 import os
 import platform
@@ -42,6 +43,22 @@ def _cpu_name() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
     return f'{names[0] if names else platform.processor()}, {os.cpu_count()} cores'
+
+
+def new_parser(doc: str, *, device: bool = False) -> argparse.ArgumentParser:
+    """A command line with ``--json`` and, where ``device`` asks for it, ``--device``."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if device:
+        parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
+    return parser
+
+
+def report(text: str, record: dict, path: Path | None) -> None:
+    """Print, and keep the raw numbers where a file is named."""
+    print(text)
+    if path:
+        append_json(record, path)
 
 
 def append_json(record: dict, path: Path) -> None:

@@ -3,7 +3,7 @@
 Kept to measure against (``toco_speedup.py``) and to check that no saving changes a loss. It has the parameters, losses
 and draws of :class:`mmseg_wsss.models.ToCo` and does the following work which that leaves out:
 
-- attention maps are formed and kept for the backward pass; linear layers are PyTorch's;
+- attention maps are formed and kept for the backward pass;
 - the multi-scale CAM runs image and mirror image at every scale, scale 1 too, and the decoder with them;
 - CAMs, thresholds and labels are made for all classes;
 - student and teacher run the encoder over both global views, although the first is the training crop;
@@ -20,7 +20,7 @@ from mmengine.structures import PixelData
 from mmpretrain.models.utils import MultiheadAttention
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_wsss.constants import BACKGROUND, IGNORE
 from mmseg_wsss.models import ToCo
@@ -33,7 +33,6 @@ from mmseg_wsss.models.cam import (
     sample_corners,
     scale_bilinear,
 )
-from mmseg_wsss.models.onednn_linear import OneDNNLinear
 from mmseg_wsss.structures import image_scores
 
 
@@ -52,9 +51,6 @@ class PlainToCo(ToCo):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        for module in self.modules():
-            if type(module) is OneDNNLinear:
-                module.__class__ = nn.Linear
         for layer in self.backbone.layers:
             layer.attn.forward = MethodType(plain_attention, layer.attn)
 

@@ -3,7 +3,7 @@
 Kept to measure against (``weaktr_step.py``). It has the parameters and results of :class:`mmseg_wsss.models.WeakTr` and
 does the following work which that leaves out:
 
-- every block forms its attention maps, keeps them for backward and for the fusion; linear layers are PyTorch's;
+- every block forms its attention maps, keeps them for backward and for the fusion;
 - the maps of all heads of all blocks are stacked, weighed and averaged, those of patches to class tokens too;
 - the loss is taken from the fine CAM, not from its mean;
 - CAMs of scales and mirror images are one pass each, normalised class by class.
@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_wsss.models import WeakTr
 from mmseg_wsss.models.cam import scale_bicubic
-from mmseg_wsss.models.onednn_linear import OneDNNLinear
 
 
 class Pass(NamedTuple):
@@ -26,13 +25,6 @@ class Pass(NamedTuple):
     token: Tensor
     coarse: Tensor
     fine: Tensor
-
-
-def use_plain_layers(model: nn.Module) -> None:
-    """Give the linear layers of ``model`` back to PyTorch, in place."""
-    for layer in model.modules():
-        if type(layer) is OneDNNLinear:
-            layer.__class__ = nn.Linear
 
 
 def plain_pass(model: WeakTr, images: Tensor) -> Pass:

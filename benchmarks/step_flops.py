@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from allocation_counter import AllocationCounter
 from attention_flops import flop_counter
-from machine import append_json, machine
+from machine import machine, new_parser, report
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
@@ -41,7 +41,7 @@ PARTS = ('encoder', 'encoder, CAM', 'dense energy', 'heads', 'backward')
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument('--archs', nargs='+', choices=ARCHS, default=list(ARCHS), help='default: all')
     parser.add_argument('--sizes', nargs='+', type=int, default=[448, 512], help='sides of the crop (default: 448 512)')
     parser.add_argument('--json', type=Path, metavar='OUT', help='append the numbers to the list in this file')
@@ -83,7 +83,7 @@ class Step:
 
     def run(self, meter: FlopCounterMode | AllocationCounter, between: Callable[[], None] = lambda: None) -> None:
         """Forward, ``between``, backward; the meter watches."""
-        with self.fake, torch.backends.mkldnn.flags(enabled=False):
+        with self.fake:
             views = {name: torch.randn(self.shape) for name in ('img', 'global_view', 'local_view')}
             with meter:
                 with torch.autocast('cpu', torch.bfloat16, enabled=self.amp):
@@ -190,9 +190,7 @@ def main(argv: list[str] | None = None) -> None:
     MMLogger.get_instance('step_flops', log_level='ERROR')
     init_default_scope('mmseg')
     records = [measure(arch, size) for arch in args.archs for size in args.sizes]
-    print(to_table(records))
-    if args.json:
-        append_json(dict(machine(torch.device('cpu')), counted=records), args.json)
+    report(to_table(records), dict(machine(torch.device('cpu')), counted=records), args.json)
 
 
 if __name__ == '__main__':

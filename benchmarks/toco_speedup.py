@@ -22,25 +22,22 @@ import numpy as np
 import torch
 from allocation_counter import AllocationCounter
 from attention_flops import flop_counter
-from machine import append_json
+from machine import new_parser
 from mmengine.config import Config
-from mmengine.logging import MMLogger
-from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from plain_toco import PlainToCo
-from toco_step import add_arguments, build_cfg, describe, use_drawn_images_if_absent
+from toco_step import add_arguments, build_training, describe, run, use_drawn_images_if_absent
+from torch import nn
 
 from mmseg_wsss.models import ToCo
-from mmseg_wsss.models.onednn_linear import OneDNNLinear
 
 WAYS = {'plain': PlainToCo.__name__, 'ours': ToCo.__name__}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    return add_arguments(parser, argv)
+    return add_arguments(new_parser(__doc__, device=True), argv)
 
 
 class Way:
@@ -54,14 +51,7 @@ class Way:
     """
 
     def __init__(self, cfg: Config, name: str, weights: dict | None, device: torch.device) -> None:
-        self.model = MODELS.build(dict(cfg.model, type=WAYS[name]))
-        if weights is None:
-            self.model.init_weights()
-        else:
-            self.model.load_state_dict(weights)
-        self.model.to(device).train()
-        self.model.iteration = max(self.model.starts.values())
-        self.optim: OptimWrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.model, self.optim = build_training(cfg, device, kind=WAYS[name], weights=weights)
         self.device = device
         self.seconds, self.cpu_seconds, self.losses = [], [], []
 
@@ -106,7 +96,7 @@ class Way:
 def matrix_rate(way: Way, tokens: int) -> float:
     """Operations per second of the largest product of a block, tokens x D by D x 4 D, in the training's precision."""
     width = way.model.backbone.embed_dims
-    layer = OneDNNLinear(width, 4 * width, bias=False).to(way.device)
+    layer = nn.Linear(width, 4 * width, bias=False).to(way.device)
     x = torch.randn(tokens, width, device=way.device)
     with way.optim.optim_context(way.model), torch.no_grad():
         x = x.to(layer(x[:8]).dtype)  # not the cast, only the product
@@ -177,12 +167,7 @@ def to_table(record: dict) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
-    args = parse_args(argv)
-    MMLogger.get_instance('toco_speedup', log_level='ERROR')
-    record = measure(build_cfg(args), device=args.device, iters=args.iters, warmup=args.warmup)
-    print(to_table(record))
-    if args.json:
-        append_json(record, args.json)
+    run(parse_args(argv), measure, to_table)
 
 
 if __name__ == '__main__':

@@ -9,13 +9,13 @@ Where the config's data set is absent, JPEG images of PASCAL VOC's size are draw
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from drawn_images import draw_images
-from machine import append_json, machine
+from machine import machine, new_parser, report
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
@@ -32,8 +32,7 @@ DTYPES = {'OptimWrapper': 'float32', 'BF16OptimWrapper': 'bfloat16 autocast', 'A
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    return add_arguments(parser, argv)
+    return add_arguments(new_parser(__doc__, device=True), argv)
 
 
 def add_arguments(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
@@ -47,8 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser, argv: list[str] | None) -> ar
         action=argparse.BooleanOptionalAction,
         help="bfloat16 autocast or, with --no-amp, float32 (default: the config's)",
     )
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     args = parser.parse_args(argv)
     if args.iters < 1 or args.warmup < 0:
@@ -113,6 +110,27 @@ def wrap_parts(timer: PartTimer, model: ToCo, optim: OptimWrapper) -> None:
         timer.wrap(optim, method, 'optimizer')
 
 
+def build_training(
+    cfg: Config, device: torch.device, *, kind: str | None = None, weights: dict | None = None
+) -> tuple[ToCo, OptimWrapper]:
+    """A model whose losses have all begun, and its optimizer.
+
+    Args:
+        cfg: config of the training.
+        device: where it runs.
+        kind: class of the model in place of the config's.
+        weights: of the model; random where ``None``.
+    """
+    model = MODELS.build(dict(cfg.model, type=kind or cfg.model.type))
+    if weights is None:
+        model.init_weights()
+    else:
+        model.load_state_dict(weights)
+    model.to(device).train()
+    model.iteration = max(model.starts.values())
+    return model, build_optim_wrapper(model, cfg.optim_wrapper)
+
+
 def _batches(cfg: Config) -> Iterator[dict]:
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     while True:  # a finite sampler starts again
@@ -133,11 +151,7 @@ def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
     timer = PartTimer(place)
     with tempfile.TemporaryDirectory() as folder:
         record['data'] = use_drawn_images_if_absent(cfg, Path(folder) / 'drawn')
-        model = MODELS.build(cfg.model)
-        model.init_weights()
-        model.to(place).train()
-        model.iteration = max(model.starts.values())
-        optim = build_optim_wrapper(model, cfg.optim_wrapper)
+        model, optim = build_training(cfg, place)
         wrap_parts(timer, model, optim)
         batches = _batches(cfg)
         before = peak_memory(place)
@@ -191,14 +205,16 @@ def _in_words(value: object) -> object:
     return ', '.join(f'{key} {entry}' for key, entry in value.items()) if isinstance(value, dict) else value
 
 
+def run(args: argparse.Namespace, measure: Callable[..., dict], to_table: Callable[[dict], str]) -> None:
+    """Measure a training step as the command line says, and report it."""
+    MMLogger.get_instance('benchmark', log_level='ERROR')  # of the table, not of every parameter's initialisation
+    record = measure(build_cfg(args), device=args.device, iters=args.iters, warmup=args.warmup)
+    report(to_table(record), record, args.json)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
-    args = parse_args(argv)
-    MMLogger.get_instance('toco_step', log_level='ERROR')  # of the table, not of every parameter's initialisation
-    record = measure(build_cfg(args), device=args.device, iters=args.iters, warmup=args.warmup)
-    print(to_table(record))
-    if args.json:
-        append_json(record, args.json)
+    run(parse_args(argv), measure, to_table)
 
 
 if __name__ == '__main__':

@@ -5,8 +5,7 @@
 Two cases: training steps (forward, backward, AdamW) of a batch of 224 x 224, and the CAMs of one photograph as
 ``tools/make_pseudo_labels.py`` makes them (two scales and their mirror images, normalised, of the tagged classes).
 All ways have the same weights and inputs and must give the same results, which is checked in every run. They take
-turns, each time in a new process, so that what else the machine does meets all of them. On a CPU the plain way is also
-measured with our linear layers (``onednn_linear.py``), to tell their share from that of the rest.
+turns, each time in a new process, so that what else the machine does meets all of them.
 
 The memory of a process is its largest resident memory above that before the first pass, on a GPU the allocator's peak.
 """
@@ -16,27 +15,25 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import torch
-from machine import append_json, machine
+from machine import machine, new_parser, report
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from part_timer import peak_memory
-from plain_weaktr import plain_cams, plain_loss, use_plain_layers
+from plain_weaktr import plain_cams, plain_loss
 from torch import Tensor
 
 from mmseg_wsss.models import WeakTr
 
 CLASSES = 20
-PLAIN, OURS = 'plain', 'ours'
-PLAIN_ONEDNN = 'plain, oneDNN'
+WAYS = PLAIN, OURS = 'plain', 'ours'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, device=True)
     parser.add_argument('--arch', default='deit-small')
     parser.add_argument('--batch-size', type=int, default=64, help='of the training case (default: 64)')
     parser.add_argument(
@@ -45,8 +42,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--iters', type=int, default=2, help='measured passes per process, after one (default: 2)')
     parser.add_argument('--rounds', type=int, default=2, help='processes per way (default: 2)')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='append the raw numbers to the list in this file')
     return parser.parse_args(argv)
 
 
@@ -106,8 +101,6 @@ def measure(way: str, *, arch: str, shape: tuple[int, ...], train: bool, iters: 
     """
     place = torch.device(device)
     model = build(arch).to(place).train(train)
-    if way == PLAIN:
-        use_plain_layers(model)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(place)
     if train:
         job = training_step(model, our_loss if way == OURS else plain_loss, images)
@@ -131,13 +124,12 @@ def measure(way: str, *, arch: str, shape: tuple[int, ...], train: bool, iters: 
 
 def compare(rounds: int, **case) -> dict:
     """All ways of one case in turns, every time in a fresh process; their results must agree."""
-    ways = [PLAIN, OURS] if case['device'].startswith('cuda') else [PLAIN, PLAIN_ONEDNN, OURS]
-    runs = {way: [] for way in ways}
+    runs = {way: [] for way in WAYS}
     for _ in range(rounds):
-        for way in ways:
+        for way in WAYS:
             with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
                 runs[way].append(pool.submit(measure, way, **case).result())
-    for way in ways:
+    for way in WAYS:
         # the plain way sums over heads in bfloat16 too, and normalising a CAM stretches its errors
         tolerance = dict(rtol=0.2 if case['amp'] else 1e-3, atol=1e-6)
         np.testing.assert_allclose(runs[way][0]['results'], runs[PLAIN][0]['results'], **tolerance)
@@ -183,9 +175,7 @@ def main(argv: list[str] | None = None) -> None:
             ),
         },
     )
-    print(to_table(record))
-    if args.json:
-        append_json(record, args.json)
+    report(to_table(record), record, args.json)
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
 import toco_step  # noqa: E402
+from machine import append_json  # noqa: E402
 from part_timer import CLOCKS, REST, WHOLE, PartTimer  # noqa: E402
 
 PARTS = {
@@ -148,8 +149,8 @@ def test_table_shows_medians_and_json_keeps_every_run(tmp_path):
         '| total | 2000.0 | 100.0% | 1000.0 | 7 |',
     ]
     out = tmp_path / 'new' / 'runs.json'
-    toco_step.append_json(record, out)
-    toco_step.append_json(dict(record, config='d'), out)
+    append_json(record, out)
+    append_json(dict(record, config='d'), out)
     assert [run['config'] for run in json.loads(out.read_text())] == ['c', 'd']
     assert [path.name for path in out.parent.iterdir()] == ['runs.json'], 'no temporary file is left'
 

@@ -2,13 +2,15 @@
 
 from .download import cache_folder, fetch
 from .files import read_checkpoint, read_weights, write_weights
-from .key_table import KeyTable
-from .published_layouts import LAYOUTS, MASK_TRANSFORMER, TOCO, WEAKTR_CAM, WEAKTR_SEG
+from .key_table import KeyTable, renamed, report_problems
+from .published_layouts import CLIP, LAYOUTS, MASK_TRANSFORMER, TIMM, TOCO, WEAKTR_CAM, WEAKTR_SEG
 from .zoo import ZOO, Weights, find
 
 __all__ = [
+    'CLIP',
     'LAYOUTS',
     'MASK_TRANSFORMER',
+    'TIMM',
     'TOCO',
     'WEAKTR_CAM',
     'WEAKTR_SEG',
@@ -20,5 +22,7 @@ __all__ = [
     'find',
     'read_checkpoint',
     'read_weights',
+    'renamed',
+    'report_problems',
     'write_weights',
 ]

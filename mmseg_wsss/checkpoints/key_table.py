@@ -1,87 +1,81 @@
 """Two namings of one network's weights as a table that is read in either direction."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+_BLOCK = re.compile(r'(?<=blocks\.|layers\.)\d+')  # the first such number of a name counts the blocks
 _SHOWN = 8  # keys per kind in an error message
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One tensor, or with ``*`` for the number of a block one of each block.
-
-    Attributes:
-        theirs, ours: its names; None where one side has no such tensor.
-        shape: sizes with letters for those that vary from network to network, e.g. ``1,T+N,D`` or ``3D,D``.
-        transposed: ours is the transpose; ``shape`` is theirs.
-        optional: may be absent.
-        unused: does not count in the network, so its value may be lost.
-        value: what it is where one side has none.
-    """
-
-    theirs: str | None
-    ours: str | None
-    shape: str
-    transposed: bool = False
-    optional: bool = False
-    unused: bool = False
-    value: int | float | None = None
-
-
-def rows(text: str, *, theirs: str = '', ours: str = '') -> tuple[Row, ...]:
-    """Read rows: ``their_name our_name shape`` and, after them, ``transposed``, ``optional``, ``unused`` or a value.
-
-    ``-`` stands for a side without this tensor. A value with a point makes float32, one without int64.
+def names(text: str, *, theirs: str = '', ours: str = '') -> dict[str, str]:
+    """Our names by theirs, with ``*`` for the number of a block.
 
     Args:
-        text: one row per line.
+        text: a line for each tensor, ``their_name our_name``; names that end in a point stand for weight and bias.
         theirs, ours: put in front of the names.
     """
-    found = []
+    found = {}
     for line in filter(str.strip, text.splitlines()):
-        their_name, our_name, shape, *flags = line.split()
-        found.append(
-            Row(
-                theirs=None if their_name == '-' else theirs + their_name,
-                ours=None if our_name == '-' else ours + our_name,
-                shape=shape,
-                transposed='transposed' in flags,
-                optional='optional' in flags,
-                unused='unused' in flags,
-                value=next((_number(flag) for flag in flags if flag[0].isdigit()), None),
-            )
-        )
-    return tuple(found)
+        their_name, our_name = line.split()
+        for part in ('weight', 'bias') if their_name.endswith('.') else ('',):
+            found[theirs + their_name + part] = ours + our_name + part
+    return found
 
 
-def _number(text: str) -> int | float:
-    return float(text) if '.' in text else int(text)
+def renamed(key: str, table: Mapping[str, str]) -> str:
+    """The name that a table of :func:`names` has for this key; a key that is not in it stays."""
+    match = _BLOCK.search(key)
+    pattern = _BLOCK.sub('*', key, count=1)
+    return table.get(pattern, pattern).replace('*', match[0] if match else '')
 
 
+class Constant(NamedTuple):
+    """A tensor that one side has alone, because the other computes with this value.
+
+    Attributes:
+        value: a float makes float32, an integer int64.
+        sizes: its shape; a name is that of a tensor of the other side, whose length is meant.
+        unused: does not count in the network, so another value may be lost.
+    """
+
+    value: int | float
+    sizes: tuple[int | str, ...] = ()
+    unused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyTable:
     """Renames weights from a published layout to ours and back; nothing is lost or made up unnoticed.
 
-    Args:
-        name: of the published layout, for messages.
-        table: its rows. The sizes are solved in their order, so each row has at most one letter that is not yet known.
+    Shapes are left to the strict loading of the outcome.
+
+    Attributes:
+        layout: name of the published layout, for messages.
+        names: our names by theirs.
+        transposed: their names of the tensors that are transposed.
+        optional: their names of the tensors that may be absent.
+        only_theirs, only_ours: what one side has alone.
     """
 
-    def __init__(self, name: str, table: Iterable[Row]) -> None:
-        self.name = name
-        self.table = tuple(table)
+    layout: str
+    names: Mapping[str, str]
+    transposed: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    only_theirs: Mapping[str, Constant] = field(default_factory=dict)
+    only_ours: Mapping[str, Constant] = field(default_factory=dict)
 
     def to_ours(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Published names to ours.
 
         Raises:
-            ValueError: keys are unknown, missing, of a shape that does not fit the others, or of a value that the
-                other side cannot have; all are named.
+            ValueError: keys are unknown or missing, or of a value that the other side cannot have; all are named.
         """
-        return self._convert(state, 'theirs', 'ours')
+        return self._convert(state, 'their', 'ours')
 
     def to_theirs(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Our names to the published ones; parts that only the published network has are filled in.
@@ -89,117 +83,58 @@ class KeyTable:
         Raises:
             ValueError: as in :meth:`to_ours`.
         """
-        return self._convert(state, 'ours', 'theirs')
+        back = KeyTable(
+            layout=self.layout,
+            names={ours: theirs for theirs, ours in self.names.items()},
+            transposed=frozenset(self.names[name] for name in self.transposed),
+            optional=frozenset(self.names[name] for name in self.optional),
+            only_theirs=self.only_ours,
+            only_ours=self.only_theirs,
+        )
+        return back._convert(state, 'our', 'the published network')
 
     def _convert(self, state: dict[str, Tensor], source: str, target: str) -> dict[str, Tensor]:
         state = {key.removeprefix('module.'): value for key, value in state.items()}
-        sizes: dict[str, int] = {}
-        missing, misshapen, inexpressible, converted = [], [], [], {}
-        unknown = dict.fromkeys(state)
-        for row in _expanded(self.table, state, source):
-            key, name = getattr(row, source), getattr(row, target)
-            if key is None:
-                converted[name] = _filled(row, sizes)
-                continue
-            unknown.pop(key, None)
-            if key not in state:
-                if name is not None and not row.optional:
-                    missing.append(key)
-                continue
-            value = state[key]
-            if name is None:
-                if not row.unused and not _equals(value, row.value):
-                    inexpressible.append(f'{key} is not {row.value} everywhere')
-                continue
-            formula = ','.join(row.shape.split(',')[::-1]) if row.transposed and source == 'ours' else row.shape
-            problem = _misfit(tuple(value.shape), formula, sizes)
-            if problem:
-                misshapen.append(f'{key}: {problem}')
-            converted[name] = value.T.contiguous() if row.transposed else value
+        table = {key: name for name in self.names for key in _of_all_blocks(name, state)}
+        converted, unknown, misfits = {}, [], []
+        for key, value in state.items():
+            constant = self.only_theirs.get(key)
+            if constant is None and key not in table:
+                unknown.append(key)
+            elif constant is None:
+                converted[renamed(key, self.names)] = value.T.contiguous() if table[key] in self.transposed else value
+            elif not (constant.unused or _equals(value, constant.value)):
+                misfits.append(f'{key} is not {constant.value} everywhere')
         problems = {
-            'missing': missing,
-            'unknown': list(unknown),
-            'of a shape that does not fit the others': misshapen,
-            f'of a value that {"ours" if target == "ours" else "the published network"} cannot have': inexpressible,
+            'missing': [key for key, name in table.items() if key not in state and name not in self.optional],
+            'unknown': unknown,
+            f'of a value that {target} cannot have': misfits,
         }
         if any(problems.values()):
-            raise ValueError(_report(f'not the weights of {self.name} under {source[:-1]} names', problems))
+            raise ValueError(report_problems(f'not the weights of {self.layout} under {source} names', problems))
+        for name, constant in self.only_ours.items():
+            shape = [size if isinstance(size, int) else len(state[size]) for size in constant.sizes]
+            dtype = torch.float32 if isinstance(constant.value, float) else torch.int64
+            converted[name] = torch.full(shape, constant.value, dtype=dtype)
         return converted
 
 
-def _expanded(table: Iterable[Row], state: dict[str, Tensor], source: str) -> list[Row]:
-    """The rows with numbers in place of ``*``: as many as the highest block of any row of that stack has."""
-    depths: dict[str, int] = {}
-    for key in state:
-        for match in re.finditer(r'(?<=\.)\d+(?=\.)', key):
-            stack = key[: match.start()]
-            depths[stack] = max(depths.get(stack, 0), int(match[0]) + 1)
-    found = []
-    for row in table:
-        key = getattr(row, source)
-        if key is None or '*' not in key:
-            found.append(row)
-            continue
-        for index in range(depths.get(key.split('*')[0], 1)):
-            names = {side: getattr(row, side) and getattr(row, side).replace('*', str(index)) for side in _SIDES}
-            found.append(replace(row, **names))
-    return found
-
-
-_SIDES = ('theirs', 'ours')
-
-
-def _misfit(actual: tuple[int, ...], shape: str, sizes: dict[str, int]) -> str | None:
-    """Compare with the formula, learning letters that are not known yet; what is wrong, or None."""
-    formula = [] if shape == '()' else shape.split(',')
-    if len(formula) == len(actual):
-        for size, text in zip(actual, formula, strict=True):
-            constant, factors = _parsed(text)
-            new = [letter for letter in factors if letter not in sizes]
-            if new:
-                (letter,) = new
-                rest = size - constant - sum(factors[known] * sizes[known] for known in factors if known != letter)
-                if rest > 0 and rest % factors[letter] == 0:
-                    sizes[letter] = rest // factors[letter]
-        if all(_value(text, sizes) == size for text, size in zip(formula, actual, strict=True)):
-            return None
-    letters = sorted(set(re.findall('[A-Z]', shape)) & sizes.keys())
-    known = ', '.join(f'{letter} = {sizes[letter]}' for letter in letters)
-    return f'{actual}, expected ({shape})' + (f' with {known}' if known else '')
-
-
-def _parsed(text: str) -> tuple[int, dict[str, int]]:
-    """``3D+1`` to 1 and {D: 3}."""
-    constant, factors = 0, {}
-    for term in text.split('+'):
-        if term.isdigit():
-            constant += int(term)
-        else:
-            factors[term[-1]] = int(term[:-1] or 1)
-    return constant, factors
-
-
-def _value(text: str, sizes: dict[str, int]) -> int | None:
-    """The size that the formula gives; None where a letter is not known."""
-    constant, factors = _parsed(text)
-    if not factors.keys() <= sizes.keys():
-        return None
-    return constant + sum(factor * sizes[letter] for letter, factor in factors.items())
-
-
-def _filled(row: Row, sizes: dict[str, int]) -> Tensor:
-    """The tensor that only the target has; its size is 0 where the row that tells it was missing, which is reported."""
-    formula = [] if row.shape == '()' else row.shape.split(',')
-    shape = [_value(text, sizes) or 0 for text in formula]
-    return torch.full(shape, row.value, dtype=torch.float32 if isinstance(row.value, float) else torch.int64)
-
-
-def _equals(value: Tensor, expected: float | None) -> bool:
+def _equals(value: Tensor, expected: float) -> bool:
     """Up to the rounding of a moving average."""
     return bool(torch.all((value.float() - expected).abs() < 1e-4))
 
 
-def _report(title: str, problems: dict[str, list[str]]) -> str:
+def _of_all_blocks(name: str, state: Mapping[str, Tensor]) -> list[str]:
+    """A name with ``*``, with each number up to the highest that any name of these blocks has."""
+    stack = name.partition('*')[0]
+    numbers = [
+        int(match[0]) for key in state if key.startswith(stack) and (match := re.match(r'\d+', key[len(stack) :]))
+    ]
+    return [name.replace('*', str(number)) for number in range(max(numbers, default=0) + 1)] if '*' in name else [name]
+
+
+def report_problems(title: str, problems: Mapping[str, list[str]]) -> str:
+    """A message with the number and the first keys of every kind of problem that there is."""
     lines = [f'{title}:']
     for kind, keys in problems.items():
         if keys:

@@ -1,124 +1,142 @@
-"""The weights of the published implementations of ToCo and WeakTr under our names, and back.
+"""The weights of pretrained ViTs and of the published ToCo and WeakTr under our names, and the latter two back."""
 
-Sizes: D width, T class tokens, N patches, P patch side, M hidden width of a block, C foreground classes.
-"""
-
-from .key_table import KeyTable, rows
+from .key_table import Constant, KeyTable, names
 
 _VIT = """
-cls_token                 cls_token                       1,T,D
-pos_embed                 pos_embed                       1,T+N,D
-patch_embed.proj.weight   patch_embed.projection.weight   D,3,P,P
-patch_embed.proj.bias     patch_embed.projection.bias     D
-blocks.*.norm1.weight     layers.*.ln1.weight             D
-blocks.*.norm1.bias       layers.*.ln1.bias               D
-blocks.*.attn.qkv.weight  layers.*.attn.qkv.weight        3D,D
-blocks.*.attn.qkv.bias    layers.*.attn.qkv.bias          3D
-blocks.*.attn.proj.weight layers.*.attn.proj.weight       D,D
-blocks.*.attn.proj.bias   layers.*.attn.proj.bias         D
-blocks.*.norm2.weight     layers.*.ln2.weight             D
-blocks.*.norm2.bias       layers.*.ln2.bias               D
-blocks.*.mlp.fc1.weight   layers.*.ffn.layers.0.0.weight  M,D
-blocks.*.mlp.fc1.bias     layers.*.ffn.layers.0.0.bias    M
-blocks.*.mlp.fc2.weight   layers.*.ffn.layers.1.weight    D,M
-blocks.*.mlp.fc2.bias     layers.*.ffn.layers.1.bias      D
+cls_token            cls_token
+pos_embed            pos_embed
+patch_embed.proj.    patch_embed.projection.
+blocks.*.norm1.      layers.*.ln1.
+blocks.*.attn.qkv.   layers.*.attn.qkv.
+blocks.*.attn.proj.  layers.*.attn.proj.
+blocks.*.norm2.      layers.*.ln2.
+blocks.*.mlp.fc1.    layers.*.ffn.layers.0.0.
+blocks.*.mlp.fc2.    layers.*.ffn.layers.1.
 """
 _FINAL_NORM = """
-norm.weight  ln1.weight  D
-norm.bias    ln1.bias    D
+norm.  ln1.
 """
 _LAYER_SCALE = """
-blocks.*.ls1.gamma  layers.*.attn.gamma1.weight  D  optional
-blocks.*.ls2.gamma  layers.*.ffn.gamma2.weight   D  optional
+blocks.*.ls1.gamma  layers.*.attn.gamma1.weight
+blocks.*.ls2.gamma  layers.*.ffn.gamma2.weight
 """
-# ImageNet's classifier: there in the files, not used by the networks.
-_IMAGENET_HEAD = """
-head.weight  -  1000,D  unused 0.0
-head.bias    -  1000    unused 0.0
+_PRE_NORM = """
+norm_pre.  pre_norm.
 """
-
+_CLIP = """
+visual.class_embedding                              cls_token
+visual.positional_embedding                         pos_embed
+visual.conv1.weight                                 patch_embed.projection.weight
+visual.ln_pre.                                      pre_norm.
+visual.transformer.resblocks.*.ln_1.                layers.*.ln1.
+visual.transformer.resblocks.*.attn.in_proj_weight  layers.*.attn.qkv.weight
+visual.transformer.resblocks.*.attn.in_proj_bias    layers.*.attn.qkv.bias
+visual.transformer.resblocks.*.attn.out_proj.       layers.*.attn.proj.
+visual.transformer.resblocks.*.ln_2.                layers.*.ln2.
+visual.transformer.resblocks.*.mlp.c_fc.            layers.*.ffn.layers.0.0.
+visual.transformer.resblocks.*.mlp.c_proj.          layers.*.ffn.layers.1.
+visual.ln_post.                                     ln1.
+"""
 # The gain of the last layer is fixed at 1; our layer has none.
 _PROJECTION = """
-mlp.0.weight         mlp.0.weight       H,D
-mlp.0.bias           mlp.0.bias         H
-mlp.2.weight         mlp.2.weight       H,H
-mlp.2.bias           mlp.2.bias         H
-mlp.4.weight         mlp.4.weight       B,H
-mlp.4.bias           mlp.4.bias         B
-last_layer.weight_v  last_layer.weight  O,B
-last_layer.weight_g  -                  O,1  1.0
+mlp.0.               mlp.0.
+mlp.2.               mlp.2.
+mlp.4.               mlp.4.
+last_layer.weight_v  last_layer.weight
 """
-# The published decoder's convolutions have no biases, mmseg's have. The last two rows say that the twin of the
-# projector has begun (its first update would overwrite it) and that the segmentation loss counts (20,000 iterations).
 _TOCO_HEADS = """
-classifier.weight      cam_head.classifier.weight      C,D,1,1
-aux_classifier.weight  aux_cam_head.classifier.weight  C,D,1,1
-decoder.conv6.weight   decode_head.convs.0.conv.weight K,D,3,3
-decoder.conv7.weight   decode_head.convs.1.conv.weight K,K,3,3
-decoder.conv8.weight   decode_head.conv_seg.weight     C+1,K,1,1
--                      decode_head.convs.0.conv.bias   K    0.0
--                      decode_head.convs.1.conv.bias   K    0.0
--                      decode_head.conv_seg.bias       C+1  0.0
--                      projector.teacher.steps         ()   unused 1
--                      _extra_state                    ()   unused 20000
+classifier.weight      cam_head.classifier.weight
+aux_classifier.weight  aux_cam_head.classifier.weight
+decoder.conv6.weight   decode_head.convs.0.conv.weight
+decoder.conv7.weight   decode_head.convs.1.conv.weight
+decoder.conv8.weight   decode_head.conv_seg.weight
 """
 _STAGE1_HEAD = """
-head.weight                                          cam_head.classifier.weight                  T,D,3,3
-head.bias                                            cam_head.classifier.bias                    T
-adaptive_attention_fusion.attn_head_ffn.0.weight     cam_head.head_weights.head_ffn.0.weight     R,A
-adaptive_attention_fusion.attn_head_ffn.2.weight     cam_head.head_weights.head_ffn.2.weight     A,R
-adaptive_attention_fusion.attn_feat_ffn.0.weight     cam_head.head_weights.feature_ffn.0.weight  G,F
-adaptive_attention_fusion.attn_feat_ffn.0.bias       cam_head.head_weights.feature_ffn.0.bias    G
-adaptive_attention_fusion.attn_feat_ffn.1.weight     cam_head.head_weights.feature_ffn.1.weight  1,G
-adaptive_attention_fusion.attn_feat_ffn.1.bias       cam_head.head_weights.feature_ffn.1.bias    1
-norm.weight                                          -                                           D  unused 1.0
-norm.bias                                            -                                           D  unused 0.0
+head.                                             cam_head.classifier.
+adaptive_attention_fusion.attn_head_ffn.0.weight  cam_head.head_weights.head_ffn.0.weight
+adaptive_attention_fusion.attn_head_ffn.2.weight  cam_head.head_weights.head_ffn.2.weight
+adaptive_attention_fusion.attn_feat_ffn.0.        cam_head.head_weights.feature_ffn.0.
+adaptive_attention_fusion.attn_feat_ffn.1.        cam_head.head_weights.feature_ffn.1.
 """
-# E, L, S: width, hidden width and classes (with background) of the decoder. Its projections are plain matrices there
-# and linear layers, whose weight is the transpose, here.
 _MASK_TRANSFORMER = """
-cls_emb                    cls_emb                              1,S,E
-proj_dec.weight            dec_proj.weight                      E,I
-proj_dec.bias              dec_proj.bias                        E
-blocks.*.norm1.weight      layers.*.ln1.weight                  E
-blocks.*.norm1.bias        layers.*.ln1.bias                    E
-blocks.*.attn.qkv.weight   layers.*.attn.attn.in_proj_weight    3E,E
-blocks.*.attn.qkv.bias     layers.*.attn.attn.in_proj_bias      3E
-blocks.*.attn.proj.weight  layers.*.attn.attn.out_proj.weight   E,E
-blocks.*.attn.proj.bias    layers.*.attn.attn.out_proj.bias     E
-blocks.*.norm2.weight      layers.*.ln2.weight                  E
-blocks.*.norm2.bias        layers.*.ln2.bias                    E
-blocks.*.mlp.fc1.weight    layers.*.ffn.layers.0.0.weight       L,E
-blocks.*.mlp.fc1.bias      layers.*.ffn.layers.0.0.bias         L
-blocks.*.mlp.fc2.weight    layers.*.ffn.layers.1.weight         E,L
-blocks.*.mlp.fc2.bias      layers.*.ffn.layers.1.bias           E
-decoder_norm.weight        decoder_norm.weight                  E
-decoder_norm.bias          decoder_norm.bias                    E
-proj_patch                 patch_proj.weight                    E,E  transposed
-proj_classes               classes_proj.weight                  E,E  transposed
-mask_norm.weight           mask_norm.weight                     S
-mask_norm.bias             mask_norm.bias                       S
+cls_emb                   cls_emb
+proj_dec.                 dec_proj.
+blocks.*.norm1.           layers.*.ln1.
+blocks.*.attn.qkv.weight  layers.*.attn.attn.in_proj_weight
+blocks.*.attn.qkv.bias    layers.*.attn.attn.in_proj_bias
+blocks.*.attn.proj.       layers.*.attn.attn.out_proj.
+blocks.*.norm2.           layers.*.ln2.
+blocks.*.mlp.fc1.         layers.*.ffn.layers.0.0.
+blocks.*.mlp.fc2.         layers.*.ffn.layers.1.
+decoder_norm.             decoder_norm.
+proj_patch                patch_proj.weight
+proj_classes              classes_proj.weight
+mask_norm.                mask_norm.
 """
+# Plain matrices there, linear layers, whose weight is the transpose, here.
+_MATRICES = ('proj_patch', 'proj_classes')
+# ImageNet's classifier: there in the files, not used by the networks.
+_IMAGENET_HEAD = {
+    'encoder.head.weight': Constant(0.0, (1000, 'backbone.ln1.weight'), unused=True),
+    'encoder.head.bias': Constant(0.0, (1000,), unused=True),
+}
 
-MASK_TRANSFORMER = KeyTable("Segmenter's mask transformer", rows(_MASK_TRANSFORMER))
+TIMM = names(_VIT + _FINAL_NORM + _LAYER_SCALE + _PRE_NORM)
+"""mmpretrain's names of a ViT by those of timm, DeiT, AugReg, DINO, DINOv2 and MAE."""
+
+CLIP = names(_CLIP)
+"""mmpretrain's names of CLIP's image encoder by those of OpenAI and OpenCLIP."""
+
+MASK_TRANSFORMER = KeyTable(
+    layout="Segmenter's mask transformer", names=names(_MASK_TRANSFORMER), transposed=frozenset(_MATRICES)
+)
 """The decoder of WeakTr's second stage alone <-> mmseg's ``SegmenterMaskTransformerHead``."""
 
 TOCO = KeyTable(
-    'published ToCo',
-    rows(_VIT + _FINAL_NORM + _IMAGENET_HEAD, theirs='encoder.', ours='backbone.')
-    + rows(_PROJECTION, theirs='proj_head.', ours='projector.student.')
-    + rows(_PROJECTION, theirs='proj_head_t.', ours='projector.teacher.module.')
-    + rows(_TOCO_HEADS),
+    layout='published ToCo',
+    names={
+        **names(_VIT + _FINAL_NORM, theirs='encoder.', ours='backbone.'),
+        **names(_PROJECTION, theirs='proj_head.', ours='projector.student.'),
+        **names(_PROJECTION, theirs='proj_head_t.', ours='projector.teacher.module.'),
+        **names(_TOCO_HEADS),
+    },
+    only_theirs={
+        **_IMAGENET_HEAD,
+        'proj_head.last_layer.weight_g': Constant(1.0, ('projector.student.last_layer.weight', 1)),
+        'proj_head_t.last_layer.weight_g': Constant(1.0, ('projector.teacher.module.last_layer.weight', 1)),
+    },
+    only_ours={
+        # the published decoder's convolutions have no biases, mmseg's have
+        'decode_head.convs.0.conv.bias': Constant(0.0, ('decoder.conv6.weight',)),
+        'decode_head.convs.1.conv.bias': Constant(0.0, ('decoder.conv7.weight',)),
+        'decode_head.conv_seg.bias': Constant(0.0, ('decoder.conv8.weight',)),
+        # the EMA teacher has begun: its first update would overwrite it
+        'projector.teacher.steps': Constant(1, unused=True),
+        # iterations: the segmentation loss counts
+        '_extra_state': Constant(20000, unused=True),
+    },
 )
 """Published ToCo <-> ``ToCo`` with ``FCNHead`` and ``EMAProjector``."""
 
-WEAKTR_CAM = KeyTable("published WeakTr's first stage", rows(_VIT, ours='backbone.') + rows(_STAGE1_HEAD))
+WEAKTR_CAM = KeyTable(
+    layout="published WeakTr's first stage",
+    names={**names(_VIT, ours='backbone.'), **names(_STAGE1_HEAD)},
+    only_theirs={
+        'norm.weight': Constant(1.0, ('backbone.layers.0.ln1.weight',), unused=True),
+        'norm.bias': Constant(0.0, ('backbone.layers.0.ln1.weight',), unused=True),
+    },
+)
 """Published WeakTr, first stage <-> ``WeakTr`` with ``AAFCAMHead`` and ``OutputPooledWeights``."""
 
 WEAKTR_SEG = KeyTable(
-    "published WeakTr's second stage",
-    rows(_VIT + _FINAL_NORM + _LAYER_SCALE + _IMAGENET_HEAD, theirs='encoder.', ours='backbone.')
-    + rows(_MASK_TRANSFORMER, theirs='decoder.', ours='decode_head.'),
+    layout="published WeakTr's second stage",
+    names={
+        **names(_VIT + _FINAL_NORM + _LAYER_SCALE, theirs='encoder.', ours='backbone.'),
+        **names(_MASK_TRANSFORMER, theirs='decoder.', ours='decode_head.'),
+    },
+    transposed=frozenset(f'decoder.{name}' for name in _MATRICES),
+    optional=frozenset(names(_LAYER_SCALE, theirs='encoder.')),
+    only_theirs=_IMAGENET_HEAD,
 )
 """Published WeakTr, second stage (Segmenter) <-> ``OnlineRetraining`` or ``EncoderDecoder`` with
 ``SegmenterMaskTransformerHead``."""

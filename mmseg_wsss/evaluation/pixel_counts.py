@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
 # Background thresholds that are compared wherever a best one is looked for.
@@ -57,7 +58,7 @@ def cam_counts(cam: Tensor, truth: Tensor, thresholds: Tensor, ignore_index: int
 
 
 def label_counts(prediction: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255) -> PixelCounts:
-    """Count a label map.
+    """Count a label map with mmseg's ``IoUMetric``; exact for up to 2^24 pixels of a class, as that is.
 
     Args:
         prediction: (H, W) segmentation ids; any id outside 0..N-1 (255 for "uncertain") is an error at its pixel.
@@ -72,12 +73,10 @@ def label_counts(prediction: Tensor, truth: Tensor, num_classes: int, ignore_ind
         ValueError: a truth id is neither 0..N-1 nor ``ignore_index``.
     """
     area = _truth_area(truth, num_classes, ignore_index)
-    keep = truth != ignore_index
-    prediction, truth = prediction[keep].long(), truth[keep].long()
-    prediction = torch.where((prediction < 0) | (prediction >= num_classes), num_classes, prediction)
-    code = prediction * 2 + (prediction == truth)
-    histogram = torch.bincount(code, minlength=2 * num_classes + 2).view(-1, 2)[:num_classes].cpu().numpy()
-    return PixelCounts(histogram[None, :, 1], histogram[None].sum(axis=-1), area[None])
+    # on the CPU: a GPU has no deterministic histogram
+    counts = IoUMetric.intersect_and_union(prediction.cpu(), truth.cpu(), num_classes, ignore_index)
+    hit, _, predicted, _ = (count.long().numpy()[None] for count in counts)
+    return PixelCounts(hit, predicted, area[None])
 
 
 def rates(counts: PixelCounts) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from mmseg.registry import EVALUATOR, MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ..models.refiners import importable, on_cpu, unit_image
+from ..models.refiners import importable, on_cpu, refined_label, unit_image
 from ..structures import class_probabilities
 from ..worker_pool import WorkerPool, usable_cores
 
@@ -38,8 +38,8 @@ class LabelRefiner:
     def __call__(self, task: RefineTask) -> np.ndarray:
         """The ids (H, W)."""
         ids, scores = map(torch.as_tensor, (task.ids, task.scores))
-        image = unit_image(task.img_path, scores.shape[-2:]).to(scores.device)
-        return ids[self.refiner(image, scores[None])[0].argmax(dim=0)].cpu().numpy()
+        image = unit_image(task.img_path, scores.shape[-2:])
+        return refined_label(ids, scores, refiner=self.refiner, image=image)[0].cpu().numpy()
 
 
 @EVALUATOR.register_module()

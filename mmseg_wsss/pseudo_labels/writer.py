@@ -9,7 +9,7 @@ import torch
 from mmseg.registry import MODELS
 
 from ..evaluation import write_mask
-from ..models.refiners import unit_image
+from ..models.refiners import refined_label, unit_image
 from .images import Unreadable
 from .soft import write_soft_scores
 
@@ -42,14 +42,15 @@ class MaskTaskWriter:
         Returns:
             What is wrong where the refiner cannot read the image; nothing is written then.
         """
-        scores = task.scores
+        image = None
         if self.refiner is not None:
             try:
-                image = unit_image(task.img_path, scores.shape[-2:])
+                image = unit_image(task.img_path, task.scores.shape[-2:])
             except (OSError, ValueError) as error:
                 return Unreadable(task.img_path, str(error))
-            scores = self.refiner(image, torch.from_numpy(scores)[None])[0].numpy()
+        ids, scores = map(torch.from_numpy, (task.ids, task.scores))
+        label, scores = refined_label(ids, scores, refiner=self.refiner, image=image)
         if task.soft is not None:
-            write_soft_scores(task.soft, task.ids, scores)
-        write_mask(task.mask, task.ids[scores.argmax(axis=0)], self.palette)
+            write_soft_scores(task.soft, task.ids, scores.numpy())
+        write_mask(task.mask, label.numpy(), self.palette)
         return None

@@ -100,14 +100,12 @@ def test_what_cannot_be_converted_is_named():
     with pytest.raises(ValueError, match=r'published network cannot have: decode_head.convs.1.conv.bias is not 0.0'):
         TOCO.to_theirs(ours)
     state['proj_head.last_layer.weight_g'] *= 2
-    state['encoder.blocks.2.mlp.fc1.weight'] = torch.zeros(192, 40)
     state['decoder.conv9.weight'] = state.pop('decoder.conv8.weight')
     with pytest.raises(ValueError, match='not the weights of published ToCo under their names') as error:
         TOCO.to_ours(state)
     for part in (
         '1 missing: decoder.conv8.weight',
         '1 unknown: decoder.conv9.weight',
-        'encoder.blocks.2.mlp.fc1.weight: (192, 40), expected (M,D) with D = 48, M = 192',
         'ours cannot have: proj_head.last_layer.weight_g is not 1.0 everywhere',
     ):
         assert re.search(re.escape(part), str(error.value))

@@ -21,7 +21,7 @@ from mmseg.structures import SegDataSample
 
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.datasets.transforms import read_image
-from mmseg_wsss.models.refiners import unit_image
+from mmseg_wsss.models.refiners import refined_label, unit_image
 from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
 
@@ -53,8 +53,8 @@ def pseudo_label(sample: SegDataSample, threshold: float, crf: torch.nn.Module) 
     cam = sample.cam.data.float()
     scores = torch.cat((torch.full_like(cam[:1], threshold), cam))
     ids = torch.cat((torch.zeros(1, dtype=torch.long), sample.gt_label + 1))  # absent classes have no part in the CRF
-    refined = crf(unit_image(sample.img_path, scores.shape[-2:]), scores[ids][None])[0]
-    return ids[refined.argmax(dim=0)].numpy()
+    image = unit_image(sample.img_path, scores.shape[-2:])
+    return refined_label(ids, scores[ids], refiner=crf, image=image)[0].numpy()
 
 
 @torch.no_grad()

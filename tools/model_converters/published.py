@@ -5,9 +5,8 @@
     python tools/model_converters/published.py weaktr-seg checkpoint.pth weaktr-seg.pth
     python tools/model_converters/published.py toco work_dirs/.../iter_20000.pth published.pth --reverse
 
-Only tensors are read. Keys that are unknown or missing, shapes that do not fit each other and values that the other
-side cannot have are errors that name them, and then nothing is written. docs/weights.md says what to load the result
-with and what the way back cannot keep.
+Only tensors are read. Keys that are unknown or missing and values that the other side cannot have are errors that name
+them, and then nothing is written. docs/weights.md says what to load the result with and what the way back cannot keep.
 """
 
 import argparse

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
-from ..onednn_linear import use_onednn
 from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
 
 
@@ -117,7 +116,6 @@ class TokenViT(VisionTransformer):
         self.patch_size = patch_size
         self.pos_embed_offset = pos_embed_offset
         self.pixels_per_pass = pixels_per_pass
-        use_onednn(self)
         self._block = _compiled_block(self) if compile_blocks else _block
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:

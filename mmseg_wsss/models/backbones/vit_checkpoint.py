@@ -7,37 +7,11 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ...checkpoints import read_weights
+from ...checkpoints import CLIP, TIMM, read_weights, renamed, report_problems
 
-# timm, DeiT, AugReg, DINO, DINOv2 and MAE share these names; the right-hand side is mmpretrain's VisionTransformer.
-_RULES = (
-    (r'^blocks\.', 'layers.'),
-    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
-    (r'^norm\.', 'ln1.'),
-    (r'^norm_pre\.', 'pre_norm.'),
-    (r'^(layers\.\d+)\.norm([12])\.', r'\1.ln\2.'),
-    (r'^(layers\.\d+)\.ls1\.gamma$', r'\1.attn.gamma1.weight'),
-    (r'^(layers\.\d+)\.ls2\.gamma$', r'\1.ffn.gamma2.weight'),
-    (r'^(layers\.\d+)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
-    (r'^(layers\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
-)
 # Parts of a classification or self-supervised checkpoint that a backbone has no use for.
 _UNUSED = re.compile(r'^(head|head_dist|fc_norm|pre_logits|mask_token|decoder(_\w+)?|dino_head|ibot_head)(\.|$)')
-# CLIP's image encoder in the names of OpenAI and OpenCLIP; what is left over belongs to the comparison with text.
-_CLIP_PREFIX = 'visual.'
-_CLIP_RULES = (
-    (r'^class_embedding$', 'cls_token'),
-    (r'^positional_embedding$', 'pos_embed'),
-    (r'^conv1\.', 'patch_embed.projection.'),
-    (r'^ln_pre\.', 'pre_norm.'),
-    (r'^ln_post\.', 'ln1.'),
-    (r'^transformer\.resblocks\.(\d+)\.', r'layers.\1.'),
-    (r'^(layers\.\d+)\.ln_([12])\.', r'\1.ln\2.'),
-    (r'^(layers\.\d+)\.attn\.in_proj_', r'\1.attn.qkv.'),
-    (r'^(layers\.\d+)\.attn\.out_proj\.', r'\1.attn.proj.'),
-    (r'^(layers\.\d+)\.mlp\.c_fc\.', r'\1.ffn.layers.0.0.'),
-    (r'^(layers\.\d+)\.mlp\.c_proj\.', r'\1.ffn.layers.1.'),
-)
+_CLIP_PREFIX = 'visual.'  # of its image encoder
 # A file does not say which activation it was trained with.
 _CLIP_ACTIVATION = (
     "OpenAI's own weights were trained with QuickGELU: layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))"
@@ -52,21 +26,15 @@ def to_mmpretrain_names(state_dict: dict[str, Tensor], prefix: str = '') -> None
         prefix: where the transformer sits in it, e.g. ``'backbone.'``; other keys are left alone.
     """
     for key in [key for key in state_dict if key.startswith(prefix)]:
-        name = prefix + _renamed(key[len(prefix) :], _RULES)
+        name = prefix + renamed(key[len(prefix) :], TIMM)
         if name != key:
             state_dict[name] = state_dict.pop(key)
-
-
-def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in rules:
-        key = re.sub(pattern, replacement, key)
-    return key
 
 
 def _clip_image_encoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """CLIP's image encoder under mmpretrain's names, without its projection and without the text encoder."""
     encoder = {
-        _renamed(key.removeprefix(_CLIP_PREFIX), _CLIP_RULES): value
+        renamed(key, CLIP): value
         for key, value in state.items()
         if key.startswith(_CLIP_PREFIX) and key != f'{_CLIP_PREFIX}proj'
     }
@@ -130,11 +98,8 @@ def _is_square(count: int) -> bool:
 
 def _report(path: str, missing: list[str], extra: list[str], wrong: list[str]) -> str:
     """The message of a misfit: what, how many, and what usually mends it."""
-    lines = [f'{path} does not fit this TokenViT:']
-    for title, keys in (('of another shape', wrong), ('missing in the file', missing), ('unknown to the model', extra)):
-        if keys:
-            rest = f' ... and {len(keys) - 8} more' if len(keys) > 8 else ''
-            lines.append(f'  {len(keys)} {title}: ' + '; '.join(keys[:8]) + rest)
+    problems = {'of another shape': wrong, 'missing in the file': missing, 'unknown to the model': extra}
+    lines = [report_problems(f'{path} does not fit this TokenViT', problems)]
     if any('gamma' in key for key in extra):
         lines.append('  The file has LayerScale: set layer_scale_init_value=1e-5 in the backbone.')
     if any('pre_norm' in key for key in extra):

@@ -2,10 +2,20 @@
 
 from .dense_crf import DenseCRF
 from .exact_crf import ExactCRF
-from .image import unit_image
+from .image import refined_label, unit_image
 from .interface import importable, on_cpu
 from .label_crf import LabelCRF
 from .par import PAR
 from .presets import CRF_PRESETS
 
-__all__ = ['CRF_PRESETS', 'PAR', 'DenseCRF', 'ExactCRF', 'LabelCRF', 'importable', 'on_cpu', 'unit_image']
+__all__ = [
+    'CRF_PRESETS',
+    'PAR',
+    'DenseCRF',
+    'ExactCRF',
+    'LabelCRF',
+    'importable',
+    'on_cpu',
+    'refined_label',
+    'unit_image',
+]

@@ -1,13 +1,13 @@
 """Fully connected conditional random field in PyTorch, by exact sums over all pixels."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..bilateral_sum import bilateral_features
-from ..near_bilateral_sum import repeated_bilateral_sum
+from ..bilateral_sum import bilateral_features, exact_bilateral_sum
 from .fully_connected import FullyConnectedCRF
 
 
@@ -16,19 +16,29 @@ class ExactCRF(FullyConnectedCRF):
     """Mean-field inference in a fully connected CRF on the device of the scores, without an extension.
 
     The difference to :class:`DenseCRF`: its permutohedral lattice is an approximation, here the sums are those of the
-    formula (on a CPU up to weights below 4e-6, on a GPU in float16 arithmetic). The price is time that grows with the
-    square of the number of pixels: for GPUs, and for checks; ``docs/performance.md`` has both side by side.
+    formula (on a GPU in float16 arithmetic). The price is time that grows with the square of the number of pixels: for
+    GPUs, and for checks, since on a CPU it warns of the time it takes; ``docs/performance.md`` has both side by side.
     """
 
     def _infer(self, image: Tensor, unary: Tensor) -> Tensor:
         """Probabilities (K, H, W), on the device of ``unary``."""
+        if unary.device.type == 'cpu':  # shown once, as Python's filter has it
+            warnings.warn(
+                'ExactCRF on a CPU takes more than 50 times as long as DenseCRF, which gives the same labels at 99.8 % '
+                'of the pixels (docs/performance.md)',
+                stacklevel=2,
+            )
         size, logits = unary.shape[-2:], -unary.flatten(1).T  # (n, K)
         features = bilateral_features(
             image[None].to(logits) / 255, sigma_rgb=self.bilateral['srgb'], sigma_xy=self.bilateral['sxy']
         )[0]
+
+        def bilateral_sum(values: Tensor) -> Tensor:
+            return exact_bilateral_sum(features[None], values[None])[0]
+
         messages = [
             _normalised(gaussian_sum(self.gaussian['sxy'], size), self.gaussian['compat'], logits),
-            _normalised(repeated_bilateral_sum(features), self.bilateral['compat'], logits),
+            _normalised(bilateral_sum, self.bilateral['compat'], logits),
         ]
         probability = logits.softmax(dim=1)
         for _ in range(self.num_iter):

@@ -1,9 +1,9 @@
-"""The image that a refiner follows, read again in its original size."""
+"""One image refined: its file, read again in its original size, and the label that comes of it."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...datasets.transforms.load_image import read_image
 
@@ -23,3 +23,22 @@ def unit_image(path: str, size: Sequence[int]) -> Tensor:
     if image.shape[:2] != tuple(size):
         raise ValueError(f'{path} is {image.shape[:2]}, its prediction {tuple(size)}: they must agree')
     return torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+
+
+def refined_label(
+    ids: Tensor, scores: Tensor, *, refiner: nn.Module | None, image: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Refine scores and take the class of the highest at every pixel, the first of equals.
+
+    Args:
+        ids: (P,) what the maps stand for.
+        scores: (P, H, W) >= 0.
+        refiner: None leaves the scores as they are.
+        image: (1, 3, H, W) of :func:`unit_image`; only a refiner needs it.
+
+    Returns:
+        Ids (H, W) and the scores (P, H, W) that they are of.
+    """
+    if refiner is not None:
+        scores = refiner(image.to(scores.device), scores[None])[0]
+    return ids.to(scores.device)[scores.argmax(dim=0)], scores

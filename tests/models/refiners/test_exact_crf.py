@@ -1,6 +1,8 @@
 """ExactCRF: a loop over all pairs of pixels, pydensecrf, and the sums in themselves."""
 
 import math
+import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +87,20 @@ def test_half_precision_is_enough(monkeypatch):
     crf = MODELS.build(dict(type='ExactCRF'))
     whole = crf(image, scores)
 
-    def in_half(features):
-        return lambda values: exact_bilateral_sum(features[None], values[None], half=True)[0]
-
-    monkeypatch.setattr(exact_crf, 'repeated_bilateral_sum', in_half)
+    monkeypatch.setattr(exact_crf, 'exact_bilateral_sum', partial(exact_bilateral_sum, half=True))
     half = crf(image, scores)
     assert 0 < (half - whole).abs().max() < 2e-3
     assert torch.equal(half.argmax(1), whole.argmax(1))
+
+
+def test_one_warning_tells_what_a_cpu_costs():
+    image, scores = scene()
+    crf = MODELS.build(dict(type='ExactCRF', num_iter=1))
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter('default')
+        for _ in range(2):
+            crf(image, scores)
+    assert ['50 times as long as DenseCRF' in str(warning.message) for warning in shown] == [True]
 
 
 @pytest.mark.parametrize('sigma', [0.7, 3])

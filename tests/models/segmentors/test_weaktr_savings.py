@@ -12,12 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from mmseg_wsss.models.cam import attention_fusion
-from mmseg_wsss.models.onednn_linear import OneDNNLinear
 from mmseg_wsss.structures import image_scores
 
 sys.path.insert(0, str(Path(__file__).parents[3] / 'benchmarks'))
 
-from plain_weaktr import plain_cams, plain_loss, plain_pass, use_plain_layers
+from plain_weaktr import plain_cams, plain_loss, plain_pass
 
 SIZE, BATCH = 128, 2  # a grid of 16 x 16, so that an attention map is larger than everything else
 PATCHES = (SIZE // 8) ** 2
@@ -80,10 +79,7 @@ def samples():
 
 @pytest.fixture
 def plain(model):
-    plain = copy.deepcopy(model)
-    use_plain_layers(plain)
-    assert not any(isinstance(layer, OneDNNLinear) for layer in plain.modules())
-    return plain
+    return copy.deepcopy(model)
 
 
 def assert_near(ours, plain, name=None):
