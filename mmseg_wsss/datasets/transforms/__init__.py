@@ -1,6 +1,6 @@
 """Pipeline steps: decoding, geometry, photometry, views, packing."""
 
-from .crop import RandomMixedCrop, RandomPadCrop, ResizeToFit
+from .crop import RandomMixedCrop, RandomPadCrop, ResizeToFill, ResizeToFit
 from .formatting import PackWSSSInputs
 from .load_image import LoadImage, LoadMask, read_image
 from .load_image_labels import LoadImageLabels
@@ -18,6 +18,7 @@ __all__ = [
     'PackWSSSInputs',
     'RandomMixedCrop',
     'RandomPadCrop',
+    'ResizeToFill',
     'ResizeToFit',
     'read_image',
 ]
