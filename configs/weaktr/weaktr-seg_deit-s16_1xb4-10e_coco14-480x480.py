@@ -19,7 +19,7 @@ _base_ = [
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth'
 model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)), decode_head=dict(num_classes=81))
 max_iters = 205200
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=1e-5, by_epoch=False, begin=0, end=max_iters)]
+param_scheduler = [dict(type='WarmupPolyLR', power=0.9, floor=0.1, by_epoch=False, end=max_iters)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 10)
 default_hooks = dict(checkpoint=dict(interval=max_iters // 10))
 crf = dict(preset='weaktr-coco')

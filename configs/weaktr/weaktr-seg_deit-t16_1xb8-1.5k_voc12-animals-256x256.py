@@ -21,8 +21,9 @@ _base_ = [
 num_classes, channels, crop_size = 6, 192, (256, 256)
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'
 model = dict(
-    data_preprocessor=dict(size=crop_size),
-    backbone=dict(arch='deit-tiny', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+    # whole patches at test time: a ViT does not see the rest of the border
+    data_preprocessor=dict(size=crop_size, test_cfg=dict(size_divisor=16)),
+    backbone=dict(arch='deit-tiny', img_size=crop_size[0], init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
     decode_head=dict(
         in_channels=channels,
         channels=channels,
