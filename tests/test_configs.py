@@ -70,15 +70,22 @@ def test_model_builds_and_its_parts_fit(path):
 
 
 def test_second_stages_see_whole_patches(path):
+    """A ViT does not see the rest of the border: windows are full and of whole patches, whole images are padded."""
     cfg = Config.fromfile(path)
     if cfg.train_dataloader.dataset.type != 'PseudoMaskDataset':
         pytest.skip('trained on tags or by a recipe of ToCo')
     patch, crop = cfg.model.backbone.get('patch_size', 16), crop_of(cfg)
     assert [side % patch for side in crop] == [0, 0]
-    assert cfg.model.data_preprocessor.test_cfg.size_divisor == patch
     if cfg.model.test_cfg.mode == 'slide':
         assert tuple(cfg.model.test_cfg.crop_size) == crop
         assert max(cfg.model.test_cfg.stride) < min(crop)
+        assert 'test_cfg' not in cfg.model.data_preprocessor, 'padding would move the windows at the border'
+        resizing = [loader.dataset.pipeline[1] for loader in evaluation_loaders(cfg)]
+        resizing += cfg.tta_pipeline[1].transforms[0]
+        assert len(resizing) == 8
+        assert all(step.type == 'ResizeToFill' and step.window >= max(crop) for step in resizing)
+    else:
+        assert cfg.model.data_preprocessor.test_cfg.size_divisor == patch
     loss = cfg.model.decode_head.loss_decode
     assert (cfg.model.type == 'OnlineRetraining') == (loss.type == 'GradientClippedCrossEntropy')
     if cfg.model.type == 'OnlineRetraining':
@@ -86,6 +93,15 @@ def test_second_stages_see_whole_patches(path):
     else:
         assert 'SegmentationClassA' in cfg.train_dataloader.dataset.mask_dir, 'the twin learns from true masks'
         assert cfg.train_dataloader.dataset.data_prefix.truth_path is None
+
+
+def test_second_stages_have_a_position_for_every_patch_of_the_crop(path):
+    cfg = Config.fromfile(path)
+    if cfg.train_dataloader.dataset.type != 'PseudoMaskDataset' or cfg.model.backbone.type != 'TokenViT':
+        pytest.skip('not a second stage, or rotary positions')
+    if 'drawn-scenes' in path.stem:
+        pytest.skip('its tiny ViT is fine-tuned at the size that it was trained with')
+    assert (cfg.model.backbone.img_size,) * 2 == crop_of(cfg)
 
 
 def test_second_stages_refine_as_the_paper_says(path):

@@ -1,8 +1,8 @@
 """WeakTr's second stage with DINOv2 ViT-S/14, PASCAL VOC 2012 train_aug.
 
-Reproduces: the DINOv2-S row of WeakTr's repository, with crops of 476 instead of 480 pixels: 34 whole patches of 14,
-            because a ViT does not see the rest of the border. A part of DINOv2's training images was retrieved with
-            VOC's as queries.
+Reproduces: the DINOv2-S row of WeakTr's repository, but with the patches of 14 that the weights were trained with and
+            crops of 476 = 34 of them. The published code resizes the patch kernel to 16 (bicubic) and has crops of 480.
+            A part of DINOv2's training images was retrieved with VOC's as queries.
 Expected:   VOC val 75.8 (multi-scale + CRF). Not run by us.
 Time:       not run.
 Command:    CONFIG=configs/weaktr/weaktr-seg_dinov2-s14_1xb4-100e_voc12aug-476x476.py
@@ -14,9 +14,9 @@ _base_ = './weaktr-seg_deit-s16_1xb4-100e_voc12aug-480x480.py'
 crop_size = (476, 476)
 checkpoint = 'https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth'
 model = dict(
-    data_preprocessor=dict(size=crop_size, test_cfg=dict(size_divisor=14)),
+    data_preprocessor=dict(size=crop_size),
     backbone=dict(
-        img_size=518,
+        img_size=crop_size[0],
         patch_size=14,
         layer_scale_init_value=1e-5,
         init_cfg=dict(type='Pretrained', checkpoint=checkpoint),

@@ -1,6 +1,9 @@
 """WeakTr's second stage with EVA-02-S/14 (mmpretrain's ViTEVA02), PASCAL VOC 2012 train_aug.
 
-Reproduces: the EVA-02-S row of WeakTr's repository, with crops of 476 instead of 480 pixels (34 whole patches of 14).
+Reproduces: the EVA-02-S row of WeakTr's repository, but with the patches of 14 that the weights were trained with and
+            crops of 476 = 34 of them, from weights fine-tuned on ImageNet-1k. The published code resizes the patch
+            kernel to 16 (bicubic), has crops of 480 and starts from the weights before that fine-tuning
+            (eva02_S_pt_in21k_p14).
 Expected:   VOC val 78.5, test 79.4 (multi-scale + CRF). Not run by us.
 Time:       not run.
 Command:    CONFIG=configs/weaktr/weaktr-seg_eva02-s14_1xb4-100e_voc12aug-476x476.py

@@ -15,9 +15,7 @@ _base_ = [
 ]
 num_classes, channels, heads, crop_size = 6, 96, 3, (96, 96)
 model = dict(
-    data_preprocessor=dict(
-        size=crop_size, mean=[127.5] * 3, std=[127.5] * 3, test_cfg=dict(_delete_=True, size_divisor=8)
-    ),
+    data_preprocessor=dict(size=crop_size, mean=[127.5] * 3, std=[127.5] * 3, test_cfg=dict(size_divisor=8)),
     backbone=dict(
         _delete_=True,
         type='TokenViT',
@@ -26,7 +24,12 @@ model = dict(
         patch_size=8,
         init_cfg=dict(type='Pretrained', checkpoint='demo/tiny_vit.pth'),
     ),
+    # mmseg's decoder without dropout, by which docs/demo.md was measured
     decode_head=dict(
+        type='SegmenterMaskTransformerHead',
+        drop_rate=0.0,
+        attn_drop_rate=0.0,
+        drop_path_rate=0.1,
         in_channels=channels,
         channels=channels,
         embed_dims=channels,

@@ -12,5 +12,6 @@ _base_ = './weaktr-seg_deit-s16_1xb4-100e_voc12aug-480x480.py'
 checkpoint = 'https://huggingface.co/timm/vit_small_patch16_384.augreg_in21k_ft_in1k/resolve/main/pytorch_model.bin'
 model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
-    backbone=dict(img_size=384, init_cfg=dict(checkpoint=checkpoint)),
+    # timm, which loads this file in the published code, resizes the position embedding so
+    backbone=dict(interpolate_mode='bicubic', init_cfg=dict(checkpoint=checkpoint)),
 )

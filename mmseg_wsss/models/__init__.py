@@ -10,6 +10,7 @@ from .cam_heads import (
     OutputPooledWeights,
 )
 from .data_preprocessor import WSSSDataPreProcessor
+from .decode_heads import MaskTransformerHead
 from .losses import (
     BalancedCrossEntropyLoss,
     ClassTokenContrastLoss,
@@ -40,6 +41,7 @@ __all__ = [
     'GradientClippedCrossEntropy',
     'LabelCRF',
     'MapPooledWeights',
+    'MaskTransformerHead',
     'MaxScaleTTA',
     'MeanSoftmaxTTA',
     'MultiLabelSoftMarginLoss',

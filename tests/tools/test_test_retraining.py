@@ -32,6 +32,10 @@ model = dict(
     ),
     test_cfg=dict(crop_size=(32, 32), stride=(16, 16)),
 )
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].transforms[0] = [
+    dict(type='ResizeToFill', scale=(8 * side, side), window=32) for side in (20, 36, 52)
+]
 test_dataloader = dict(
     batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

@@ -15,3 +15,5 @@ train_dataloader = dict(
         pipeline={{_base_.retrain_pipeline}},
     ),
 )
+val_dataloader = dict(dataset=dict(pipeline={{_base_.retrain_test_pipeline}}))
+test_dataloader = val_dataloader

@@ -3,6 +3,7 @@
 #   start value tau           model.decode_head.loss_decode.start_value=1.4
 #   patch size S              model.decode_head.loss_decode.patch_size=96
 #   published code            model.decode_head.loss_decode.batch_threshold=True
+# Position embedding, norms, dropout and initial weights are those of the published code.
 num_classes = 20
 channels = 384
 model = dict(
@@ -15,22 +16,33 @@ model = dict(
         size=(480, 480),
         pad_val=0,
         seg_pad_val=255,
-        # whole patches at test time: a ViT does not see the rest of the border
-        test_cfg=dict(size_divisor=16),
     ),
-    backbone=dict(type='TokenViT', arch='deit-small', drop_path_rate=0.1),
+    backbone=dict(
+        type='TokenViT',
+        arch='deit-small',
+        # one position per patch of the crop, made from the pretrained grid when that is loaded
+        img_size=480,
+        interpolate_mode='bilinear',
+        norm_cfg=dict(type='LN', eps=1e-5),
+        drop_path_rate=0.1,
+    ),
     decode_head=dict(
-        type='SegmenterMaskTransformerHead',
+        type='MaskTransformerHead',
         in_channels=channels,
         in_index=0,
         channels=channels,
         embed_dims=channels,
         num_heads=6,
         num_layers=2,
+        # in the blocks; `dropout_ratio` would be that before the classes
+        drop_rate=0.1,
+        attn_drop_rate=0.1,
+        drop_path_rate=0.0,
         dropout_ratio=0.0,
         num_classes=num_classes + 1,
         align_corners=False,
         loss_decode=dict(type='GradientClippedCrossEntropy', start_value=1.2, patch_size=120),
     ),
+    # every window is full and of whole patches: images are no smaller than it (`ResizeToFill`)
     test_cfg=dict(mode='slide', crop_size=(480, 480), stride=(320, 320)),
 )

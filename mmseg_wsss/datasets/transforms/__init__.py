@@ -1,6 +1,6 @@
 """Pipeline steps: decoding, geometry, photometry, views, packing."""
 
-from .crop import RandomMixedCrop, RandomPadCrop, RandomScale, ResizeToFit
+from .crop import RandomMixedCrop, RandomPadCrop, RandomScale, ResizeToFill, ResizeToFit
 from .formatting import PackWSSSInputs
 from .load_image import LoadImage, LoadMask, read_image
 from .load_image_labels import LoadImageLabels
@@ -19,6 +19,7 @@ __all__ = [
     'RandomMixedCrop',
     'RandomPadCrop',
     'RandomScale',
+    'ResizeToFill',
     'ResizeToFit',
     'read_image',
 ]

@@ -59,6 +59,42 @@ class RandomScale(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class ResizeToFill(Resize):
+    """mmseg's ``Resize`` for sliding windows: what then is smaller than a window is enlarged until the window is full.
+
+    As published Segmenter and WeakTr test: first the largest size that keeps the ratio and fits into ``scale``; then,
+    where the shorter side is below ``window``, bilinearly to that side, the longer one rounded down. The second step is
+    not rounded to 8 bits, so ``img`` is float32 after it. Masks are loaded after this transform.
+
+    Modifies ``img`` and ``img_shape``, adds ``scale``, ``scale_factor`` and ``keep_ratio``, as ``Resize`` does.
+
+    Args:
+        scale: the longer and the shorter side that the first step has at most, in any order.
+        window: side of the windows in pixels.
+    """
+
+    def __init__(self, *, scale: tuple[int, int], window: int) -> None:
+        super().__init__(scale=scale, keep_ratio=True)
+        self.window = window
+
+    def _resize_img(self, results: dict) -> None:
+        height, width = results['img'].shape[:2]
+        super()._resize_img(results)
+        image = results['img']
+        short = min(image.shape[:2])
+        if short < self.window:
+            rows, columns = (
+                self.window if side == short else int(side / short * self.window) for side in image.shape[:2]
+            )
+            results['img'] = cv2.resize(image.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+            results['img_shape'] = (rows, columns)
+            results['scale_factor'] = (columns / width, rows / height)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(scale={self.scale}, window={self.window})'
+
+
+@TRANSFORMS.register_module()
 class RandomPadCrop(BaseTransform):
     """Cut a random window of ``crop_size``; a smaller image is first put at a random place on a black canvas.
 

@@ -1,11 +1,13 @@
 """A plain vision transformer that hands out its tokens."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
+from mmengine.logging import print_log
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.utils import resize_pos_embed
@@ -64,7 +66,9 @@ class TokenViT(VisionTransformer):
         out_indices: blocks whose patch tokens are returned, counted from 0, negative from the end.
         num_cls_tokens: number of class tokens T; a pretrained single one is copied T times.
         freeze_pos_embed: keep the position embedding as loaded, as the published ToCo does.
-        interpolate_mode: resizing of the position embedding, ``'bicubic'`` (published code) or ``'bilinear'`` (paper).
+        interpolate_mode: resizing of the position embedding, at loading and in the forward pass: ``'bicubic'``
+            (published code of ToCo and of WeakTr's first stage) or ``'bilinear'`` (paper; published code of WeakTr's
+            second stage).
         pos_embed_offset: sample the position embedding as if the token grid were larger by this much, as published
             WeakTr and DINO do with 0.1; without an effect at ``img_size``.
         pixels_per_pass: how much goes through the blocks at once: images of together at most this many pixels, but at
@@ -132,6 +136,18 @@ class TokenViT(VisionTransformer):
             raise RuntimeError(
                 f'{prefix}cls_token holds {token.shape[1]} class tokens, the model {self.num_extra_tokens}: '
                 'the file was trained for another number of classes'
+            )
+        position = state_dict.get(f'{prefix}pos_embed')
+        # With a prefix it is a whole network that was trained, not a pretrained file of `init_cfg`.
+        if prefix and position is not None and position.shape[1] != self.pos_embed.shape[1]:
+            side = round((position.shape[1] - self.num_extra_tokens) ** 0.5)
+            rows, columns = self.patch_resolution
+            print_log(
+                f'{prefix}pos_embed is a grid of {side}x{side} in the checkpoint and of {rows}x{columns} in the model: '
+                f'it is resized ({self.interpolate_mode}), so the network is not the one that was trained. '
+                f'img_size={side * self.patch_size} in the backbone takes it as it is.',
+                'current',
+                logging.WARNING,
             )
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 

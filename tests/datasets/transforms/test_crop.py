@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from mmseg.datasets.transforms import RandomCrop
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from mmseg_wsss.datasets.transforms import RandomMixedCrop, RandomPadCrop, RandomScale, ResizeToFit
+from mmseg_wsss.datasets.transforms import RandomMixedCrop, RandomPadCrop, RandomScale, ResizeToFill, ResizeToFit
 
 
 def mask_of(image):
@@ -168,3 +169,35 @@ def test_random_scale_is_relative_to_the_image_itself(coordinates):
 def test_random_scale_leaves_a_pixel(coordinates):
     results = RandomScale(ratio_range=(0.01, 0.01))({'img': coordinates(3, 9), 'img_shape': (3, 9)})
     assert results['img'].shape == (1, 1, 3)
+
+
+def test_an_image_below_the_window_is_enlarged_without_rounding(coordinates):
+    """First to 26 x 35 pixels in 8 bits, then to 48 x floor(35 / 26 * 48) = 64."""
+    results = dict(img=coordinates(75, 100), img_shape=(75, 100))
+    resized = ResizeToFill(scale=(208, 26), window=48)(results)
+    assert resized['img'].shape == (48, 64, 3)
+    assert resized['img'].dtype == np.float32
+    assert resized['img_shape'] == (48, 64)
+    assert resized['scale_factor'] == (64 / 100, 48 / 75)
+    small = TRANSFORMS.build(dict(type='Resize', scale=(208, 26), keep_ratio=True))(dict(img=coordinates(75, 100)))
+    assert small['img'].shape == (26, 35, 3)
+    pixels = torch.from_numpy(small['img']).permute(2, 0, 1)[None].float()
+    expected = torch.nn.functional.interpolate(pixels, (48, 64), mode='bilinear', align_corners=False)[0]
+    np.testing.assert_allclose(resized['img'].transpose(2, 0, 1), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize('shape', [(60, 40), (40, 40), (48, 300)])
+def test_an_image_as_large_as_the_window_is_resized_once(coordinates, shape):
+    step = ResizeToFill(scale=(416, 52), window=48)
+    once = TRANSFORMS.build(dict(type='Resize', scale=(416, 52), keep_ratio=True))
+    found, expected = (each(dict(img=coordinates(*shape), img_shape=shape)) for each in (step, once))
+    assert found['img'].dtype == np.uint8
+    np.testing.assert_array_equal(found['img'], expected['img'])
+    assert found['img_shape'] == expected['img_shape']
+
+
+@pytest.mark.parametrize('shape', [(3, 100), (100, 3)])
+def test_a_thin_image_is_enlarged_where_the_longer_side_was_the_limit(coordinates, shape):
+    found = ResizeToFill(scale=(416, 52), window=48)(dict(img=coordinates(*shape), img_shape=shape))['img']
+    assert min(found.shape[:2]) == 48
+    assert max(found.shape[:2]) == int(416 / 12 * 48)  # 3 x 100 became 12 x 416

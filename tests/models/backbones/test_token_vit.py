@@ -1,7 +1,10 @@
+import logging
 import weakref
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
+from torch import nn
 
 from mmseg_wsss.models import TokenViT
 
@@ -80,3 +83,36 @@ def test_frozen_position_embedding_gets_no_gradient():
     vit(torch.randn(1, 3, 64, 64))[0].sum().backward()
     assert vit.pos_embed.grad is None
     assert vit.cls_token.grad is not None
+
+
+def warnings_of(load) -> list[str]:
+    """What mmengine's loggers say at the level of a warning or above meanwhile."""
+    seen = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: seen.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    try:
+        load()
+    finally:
+        logger.removeHandler(handler)
+    return seen
+
+
+def test_a_trained_position_embedding_of_another_grid_is_resized_with_a_warning(tmp_path):
+    trained = nn.ModuleDict({'backbone': TokenViT(arch=SMALL, img_size=96)}).state_dict()
+    network = nn.ModuleDict({'backbone': TokenViT(arch=SMALL, img_size=(64, 48), interpolate_mode='bilinear')})
+    (message,) = warnings_of(lambda: network.load_state_dict(trained))
+    assert (
+        'backbone.pos_embed is a grid of 6x6 in the checkpoint and of 4x3 in the model: it is resized (bilinear)'
+        in message
+    )
+    assert 'img_size=96 in the backbone' in message
+    same = nn.ModuleDict({'backbone': TokenViT(arch=SMALL, img_size=96)})
+    assert warnings_of(lambda: same.load_state_dict(trained)) == []
+    # a pretrained file is meant to be resized
+    torch.save({key.removeprefix('backbone.'): value for key, value in trained.items()}, tmp_path / 'vit.pth')
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'vit.pth'))
+    vit = TokenViT(arch=SMALL, img_size=64, init_cfg=pretrained)
+    assert warnings_of(vit.init_weights) == []
+    assert vit.pos_embed.shape == (1, 17, 48)

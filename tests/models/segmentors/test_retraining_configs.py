@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 CONFIGS = Path(__file__).parents[3] / 'configs' / 'weaktr'
-HEADS = {'': 'SegmenterMaskTransformerHead', '-fcn': 'FCNHead', '-segformer': 'SegformerHead', '-upernet': 'UPerHead'}
+HEADS = {'': 'MaskTransformerHead', '-fcn': 'FCNHead', '-segformer': 'SegformerHead', '-upernet': 'UPerHead'}
 
 
 @pytest.fixture(params=HEADS)
