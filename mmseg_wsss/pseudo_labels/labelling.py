@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..progress import Progress
+from ..progress import progress_bar
 from ..worker_pool import WorkerPool
 from .images import ImageList, Unreadable
 from .scores import Scorer
@@ -18,7 +18,6 @@ def label_images(
     writer: dict,
     workers: int = 0,
     loaders: int = 0,
-    shown: bool = True,
 ) -> list[Unreadable]:
     """Write the masks, and soft scores where ``images`` asks for them, of some images.
 
@@ -30,16 +29,15 @@ def label_images(
         writer: Arguments of the ``MaskTaskWriter``: ``palette`` and ``refiner``.
         workers: Processes that refine and write; 0 does it in this one.
         loaders: Processes that read ahead.
-        shown: Whether the progress is printed.
 
     Returns:
         The images that could not be read; the others have their files.
     """
     skipped: list[Unreadable] = []
-    with Progress(len(indices), 'pseudo-labels', shown=shown) as progress:
+    with progress_bar(total=len(indices), text='pseudo-labels') as progress:
 
         def finished(problem: Unreadable | None) -> None:
-            progress.advance()
+            progress.update()
             if problem is not None:
                 skipped.append(problem)
 

@@ -26,7 +26,7 @@ from mmseg_wsss.evaluation.pixel_counts import PixelCounts, cam_counts, nan_mean
 from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.models import WeakTr
 from mmseg_wsss.models.segmentors.cam_prediction import cams_of_samples
-from mmseg_wsss.progress import Progress
+from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.pseudo_labels import build_dataset
 from mmseg_wsss.pseudo_labels.sweep import THRESHOLDS
 
@@ -76,8 +76,8 @@ def count_pixels(models: Sequence[WeakTr], loader: DataLoader, *, amp: bool) -> 
     """Pixel counts of every head, summed over the images."""
     thresholds = torch.tensor(THRESHOLDS)
     totals = [np.zeros((), np.int64)] * len(models)
-    with Progress(len(loader), 'images') as progress, torch.no_grad():
-        for item in loader:
+    with torch.no_grad():
+        for item in progress_bar(loader, text='CAMs'):
             batch = {'inputs': [item['inputs']], 'data_samples': [item['data_samples']]}
             data = models[0].data_preprocessor(batch)
             samples = data['data_samples']
@@ -87,7 +87,6 @@ def count_pixels(models: Sequence[WeakTr], loader: DataLoader, *, amp: bool) -> 
             for index, cams in enumerate(everyones):
                 cam = cams_of_samples(models[0], cams, samples)[0]
                 totals[index] = totals[index] + np.stack(cam_counts(cam, truth, thresholds))
-            progress.advance()
     return [PixelCounts(*total) for total in totals]
 
 

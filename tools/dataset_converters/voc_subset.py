@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 from image_labels import tag_file_text  # the converter beside this file
-from mmengine.utils import track_iter_progress
 from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 
@@ -28,6 +27,7 @@ from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import check_classes
 from mmseg_wsss.evaluation import write_mask
 from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.progress import progress_bar
 
 VOC_CLASSES = PascalVOCDataset.METAINFO['classes'][1:]
 SPLITS = ('train_aug', 'train', 'val')
@@ -139,7 +139,8 @@ def make_subset(root: Path, out: Path, name: str, classes: Sequence[str], labels
     table = id_table(classes)
     colours = voc_palette(len(VOC_CLASSES) + 1)
     palette = [colours[0], *(colours[VOC_CLASSES.index(c) + 1] for c in classes)]  # a class keeps its colour of VOC
-    drawn = sum(draw_mask(path, folder / path.name, table, palette) for path in track_iter_progress(sorted(masks)))
+    bar = progress_bar(sorted(masks), text='masks drawn', unit=' masks')
+    drawn = sum(draw_mask(path, folder / path.name, table, palette) for path in bar)
     print(f'{folder}: {drawn} masks drawn, {len(masks) - drawn} there already')
 
     for split, names in lists.items():

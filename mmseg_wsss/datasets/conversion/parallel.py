@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from mmseg_wsss.progress import Progress
+from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import WorkerPool, usable_cores
 
 Result = TypeVar('Result')
@@ -34,17 +34,17 @@ def run_tasks(
     """
     results: deque[Result] = deque()
     with (
-        Progress(total, text) as progress,
+        progress_bar(total=total, text=text) as progress,
         WorkerPool(_itself, dict(function=function), workers=workers, finished=results.append) as pool,
     ):
         for task in tasks:
             pool.submit(task)
             while results:
-                progress.advance()
+                progress.update()
                 yield results.popleft()
         pool.collect()
         for result in results:
-            progress.advance()
+            progress.update()
             yield result
 
 
