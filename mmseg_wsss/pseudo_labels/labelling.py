@@ -1,6 +1,7 @@
 """The loop: the network in this process, refinement and writing in the workers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from ..progress import progress_bar
 from ..worker_pool import WorkerPool
@@ -36,16 +37,18 @@ def label_images(
     skipped: list[Unreadable] = []
     with progress_bar(total=len(indices), text='pseudo-labels') as progress:
 
-        def finished(problem: Unreadable | None) -> None:
-            progress.update()
-            if problem is not None:
-                skipped.append(problem)
-
-        with WorkerPool(MaskTaskWriter, writer, workers=workers, finished=finished) as pool:
+        def tasks() -> Iterator[MaskTask]:
             for index, item in images.load(indices, loaders):
                 if isinstance(item, Unreadable):
-                    finished(item)
-                    continue
-                ids, scores = scorer(item, threshold)
-                pool.submit(MaskTask(images.paths[index], images.mask(index), images.soft_scores(index), ids, scores))
+                    skipped.append(item)
+                    progress.update()
+                else:
+                    ids, scores = scorer(item, threshold)
+                    yield MaskTask(images.paths[index], images.mask(index), images.soft_scores(index), ids, scores)
+
+        with WorkerPool(partial(MaskTaskWriter, **writer), workers=workers) as pool:
+            for problem in pool.run(tasks()):
+                progress.update()
+                if problem is not None:
+                    skipped.append(problem)
     return sorted(skipped)
