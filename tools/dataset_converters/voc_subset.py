@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from image_labels import tag_file_text  # the converter beside this file
 from mmseg.datasets import PascalVOCDataset
-from PIL import Image
 
 from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import check_classes
+from mmseg_wsss.datasets.mask_files import open_mask
 from mmseg_wsss.evaluation import write_mask
 from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.progress import progress_bar
@@ -75,18 +75,9 @@ def id_table(classes: Sequence[str]) -> np.ndarray:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """Read a palette or gray mask into uint8 (H, W).
-
-    Raises:
-        ValueError: it is missing, damaged or in colour; the message begins with the file.
-    """
-    try:
-        with Image.open(path) as mask:
-            if mask.mode not in ('P', 'L'):
-                raise ValueError(f'{path}: a mask of mode {mask.mode}: class ids need a palette or 8-bit gray image')
-            return np.asarray(mask)
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
-        raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
+    """The ids (H, W) of a mask; raises what :func:`open_mask` does."""
+    with open_mask(path) as mask:
+        return np.asarray(mask)
 
 
 def draw_mask(source: Path, target: Path, table: np.ndarray, palette: Sequence[Sequence[int]]) -> bool:
