@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_wsss.engine import whole_checkpoint
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, cam_counts, nan_mean, rates
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 from mmseg_wsss.models import WeakTr
 from mmseg_wsss.models.segmentors.cam_prediction import cams_of_samples
 from mmseg_wsss.progress import progress_bar
@@ -126,8 +126,7 @@ def main(argv: list[str] | None = None) -> None:
         row = record['heads'][name] = summary(total)
         print(f'| {name} | {row["mIoU"]:.1f} | {row["threshold"]:.2f} | {row["precision"]:.1f} | {row["recall"]:.1f} |')
     if args.out:
-        with whole_file(args.out) as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + '\n')
+        write_text(args.out, json.dumps(record, indent=1) + '\n')
 
 
 if __name__ == '__main__':

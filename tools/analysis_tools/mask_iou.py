@@ -16,7 +16,7 @@ import mmseg_wsss  # noqa: F401  patches come before mmseg
 from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.datasets.mask_files import open_mask
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, label_counts, nan_mean, rates
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -80,8 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     counted = int(np.isfinite(per_class['IoU']).sum())
     print(f'{table}\n{len(names)} masks, mIoU {means["IoU"]:.2f} over {counted} classes')
     record = {'masks': len(names), 'truth': str(args.truth), 'mIoU': means.pop('IoU'), **means}
-    with whole_file(args.folder / 'iou.json') as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+    write_text(args.folder / 'iou.json', json.dumps(record, indent=2) + '\n')
 
 
 if __name__ == '__main__':

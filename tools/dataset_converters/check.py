@@ -34,7 +34,7 @@ from mmseg_wsss.datasets.conversion.checking import (
     tag_counts,
 )
 from mmseg_wsss.datasets.image_labels.problems import DataSetError
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import run_tasks, usable_cores
 
@@ -166,14 +166,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'{args.config}: has none of the dataloaders of {", ".join(args.splits)}', file=sys.stderr)
         return 1
     if args.json:
-        with whole_file(args.json) as temporary:
-            record = {
-                'config': args.config,
-                'wrong': error is not None,
-                'unexpected_counts': error.problems.get(COUNT, []) if error else [],
-                'data_sets': report,
-            }
-            temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        record = {
+            'config': args.config,
+            'wrong': error is not None,
+            'unexpected_counts': error.problems.get(COUNT, []) if error else [],
+            'data_sets': report,
+        }
+        write_text(args.json, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
     if error is not None:
         print(error, file=sys.stderr)
         return 1

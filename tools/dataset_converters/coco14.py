@@ -20,7 +20,7 @@ from pathlib import Path
 from mmseg_wsss.datasets.conversion.coco import MaskTask, read_instances, write_instance_mask
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import run_tasks, usable_cores
 
@@ -55,8 +55,7 @@ def convert_split(root: Path, split: str, workers: int) -> None:
             problems.add(UNREADABLE, error)
     print(f'{folder}: {written} masks written')
     problems.raise_if_any()
-    with whole_file(root / f'{split}.txt') as temporary:
-        temporary.write_text(''.join(f'{image.name}\n' for image in images), encoding='utf-8', newline='\n')
+    write_text(root / f'{split}.txt', ''.join(f'{image.name}\n' for image in images))
     print(f'{root / split}.txt: {len(images)} images; ids 1..{len(names)} are {", ".join(names)}')
 
 

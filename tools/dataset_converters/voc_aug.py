@@ -27,7 +27,7 @@ from mmseg_wsss.datasets.conversion.voc import (
 )
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import MISSING_IMAGE, MISSING_MASK, UNREADABLE, DataSetError
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import run_tasks, usable_cores
 
@@ -98,8 +98,7 @@ def make_train_aug(root: Path, sbd: Path, tars: Sequence[Path], workers: int) ->
         if name not in masks:
             problems.add(MISSING_MASK, f'{root / "SegmentationClassAug" / name}.png')
     problems.raise_if_any()
-    with whole_file(root / LISTS / 'train_aug.txt') as temporary:
-        temporary.write_text(''.join(f'{name}\n' for name in train_aug), encoding='utf-8', newline='\n')
+    write_text(root / LISTS / 'train_aug.txt', ''.join(f'{name}\n' for name in train_aug))
     print(f'{root / LISTS / "train_aug.txt"}: {len(train_aug)} images')
 
 

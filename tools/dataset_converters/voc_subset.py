@@ -26,7 +26,7 @@ from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import check_classes
 from mmseg_wsss.datasets.mask_files import open_mask
 from mmseg_wsss.evaluation import write_mask
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
 
 VOC_CLASSES = PascalVOCDataset.METAINFO['classes'][1:]
@@ -97,12 +97,6 @@ def draw_mask(source: Path, target: Path, table: np.ndarray, palette: Sequence[S
         pass  # not a mask: it is replaced
     write_mask(target, mask, palette)
     return True
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding='utf-8', newline='\n')
 
 
 def make_subset(root: Path, out: Path, name: str, classes: Sequence[str], labels: Path | None) -> None:
