@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from tqdm.utils import CallbackIOWrapper
 
-from ..fileio import file_sha256, whole_file
+from ..fileio import file_sha256
 from ..progress import progress_bar
 from .zoo import ZOO, find
 
@@ -82,19 +82,21 @@ def _check(path: Path, sha256: str, url: str) -> None:
 def _download(url: str, path: Path, sha256: str) -> None:
     """Download to a hidden file beside ``path``, check it, then give it its name."""
     request = urllib.request.Request(url, headers={'User-Agent': 'mmseg_wsss', 'Accept-Encoding': 'identity'})
+    part = path.with_name(f'.{path.name}.part')  # always the same: what a killed process left is written over
     try:
-        with whole_file(path) as temporary:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, temporary.open('wb') as file:
-                size = int(response.headers.get('Content-Length', -1))
-                total = size if size >= 0 else None
-                with progress_bar(total=total, text=path.name, unit='B', unit_scale=True) as bar:
-                    shutil.copyfileobj(CallbackIOWrapper(bar.update, response), file, 1 << 20)
-            received = temporary.stat().st_size
-            if total is not None and received < total:  # for http.client a connection that breaks is the end
-                raise ConnectionError(f'the connection broke after {received} of {total} bytes')
-            _check(temporary, sha256, url)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, part.open('wb') as file:
+            size = int(response.headers.get('Content-Length', 0))
+            with progress_bar(total=size or None, text=path.name, unit='B', unit_scale=True) as bar:
+                shutil.copyfileobj(CallbackIOWrapper(bar.update, response), file, 1 << 20)
+        received = part.stat().st_size
+        if received < size:  # for http.client a connection that breaks is the end
+            raise ConnectionError(f'the connection broke after {received} of {size} bytes')
+        _check(part, sha256, url)
+        os.replace(part, path)
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         raise ConnectionError(
             f'{url} could not be downloaded ({error}). Without a network: put the file at {path} (another '
             'folder: set MMSEG_WSSS_CACHE) or name a local file instead of the URL'
         ) from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -68,7 +68,9 @@ def test_a_connection_that_breaks_leaves_nothing(server, tmp_path):
             fetch(f'{server.url}/{name}', folder=tmp_path)
         assert names(tmp_path) == []
     server.sent = None
+    (tmp_path / f'.{NAME}.part').write_bytes(CONTENT + CONTENT)  # of a process that was killed
     assert fetch(f'{server.url}/{NAME}', folder=tmp_path).read_bytes() == CONTENT
+    assert names(tmp_path) == [NAME]
 
 
 def test_a_file_without_a_hash_is_named_after_its_url(server, tmp_path):
