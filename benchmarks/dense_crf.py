@@ -14,7 +14,9 @@ import argparse
 import json
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,15 +159,11 @@ def measure_workers(samples: Iterator[Sample], args: argparse.Namespace) -> dict
     found: dict[str, list[float]] = {str(count): [] for count in (1, args.workers)}
     for _ in range(args.repeats):
         for count, rates_ in found.items():
-            arguments = dict(refiner=dict(type='DenseCRF', preset=args.preset))
-            with WorkerPool(Refine, arguments, workers=int(count), finished=lambda labels: None) as pool:
-                for _ in range(50 * int(count)):  # until every process has come up
-                    pool.submit(little)
-                pool.collect()
+            refine = partial(Refine, dict(type='DenseCRF', preset=args.preset))
+            with WorkerPool(refine, workers=int(count)) as pool:
+                deque(pool.run([little] * (50 * int(count))), maxlen=0)  # until every process has come up
                 start = time.perf_counter()
-                for task in tasks:
-                    pool.submit(task)
-                pool.collect()
+                deque(pool.run(tasks), maxlen=0)
                 rates_.append(len(tasks) / (time.perf_counter() - start))
     return found
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from mmseg_wsss.fileio import whole_file
-from mmseg_wsss.progress import Progress
+from mmseg_wsss.progress import progress_bar
 
 HERE = Path(__file__).resolve().parent
 TINY = 'configs/toco/toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py'
@@ -87,14 +87,12 @@ def main(argv: list[str] | None = None) -> int:
         if arguments is not None and not all((args.out / f'{job.name}.{kind}').exists() for kind in ('json', 'md'))
     ]
     failed = 0
-    with Progress(len(left), f'benchmarks on {device}', unit='benchmarks') as progress:
-        for job, arguments in left:
-            try:
-                run(job, arguments, args.out)
-            except RuntimeError as error:
-                failed += 1
-                print(error, file=sys.stderr)
-            progress.advance()
+    for job, arguments in progress_bar(left, text=f'benchmarks on {device}', unit=' benchmarks'):
+        try:
+            run(job, arguments, args.out)
+        except RuntimeError as error:
+            failed += 1
+            print(error, file=sys.stderr)
     return int(failed > 0)
 
 

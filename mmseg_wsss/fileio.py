@@ -38,6 +38,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a :func:`whole_file` of UTF-8 text."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding='utf-8', newline='\n')
+
+
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file's content."""
     digest = hashlib.sha256()

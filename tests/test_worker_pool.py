@@ -1,26 +1,25 @@
-"""WorkerPool: order, bounds, errors, and how many cores a process counts."""
+"""WorkerPool: order, bounds, errors, ends, and how many cores a process counts."""
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from functools import partial
 from types import ModuleType
 
 import pytest
 from pool_job import Job, Unmakeable
 
-from mmseg_wsss import worker_pool
-from mmseg_wsss.worker_pool import WorkerDiedError, WorkerPool, usable_cores
+from mmseg_wsss.datasets.image_labels.names import image_name
+from mmseg_wsss.worker_pool import WorkerDiedError, WorkerPool, run_tasks, usable_cores
 
 DIED = 'a worker process died, perhaps of too little memory: give fewer --workers'
 
 
 def run(tasks, workers):
-    results = []
-    with WorkerPool(Job, dict(offset=10), workers=workers, finished=results.append) as pool:
-        for task in tasks:
-            pool.submit(task)
-    return results
+    with WorkerPool(partial(Job, offset=10), workers=workers) as pool:
+        return list(pool.run(tasks))
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -31,22 +30,30 @@ def test_results_come_in_the_order_of_the_tasks(workers):
     assert here == [workers == 0] * 7
 
 
-def test_no_more_tasks_wait_than_the_workers_need(monkeypatch):
-    monkeypatch.setattr(worker_pool, '_QUEUED', 1)
-    results = []
-    with WorkerPool(Job, dict(offset=0), workers=2, finished=results.append) as pool:
-        for number in range(6):
-            pool.submit(number + 0.05)
-            assert number + 1 - len(results) <= 2
-        pool.collect(1)
-        assert len(results) >= 5
-    assert [round(value) for value, _ in results] == list(range(6))
+@pytest.mark.parametrize('workers', [0, 1])
+def test_tasks_are_taken_as_they_are_needed(workers):
+    taken = []
+    with WorkerPool(partial(Job, offset=0), workers=workers) as pool:
+        for number, (value, _) in enumerate(pool.run(taken.append(k) or k + 0.05 for k in range(6))):
+            assert round(value) == number
+            assert len(taken) <= number + 1 + 2 * workers
+    assert number == 5
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_function_does_the_tasks(workers):
+    results = run_tasks(image_name, ['sub/a.jpg', 'b', '../x', 'c'], workers=workers)
+    assert [next(results), next(results)] == ['sub/a', 'b']
+    with pytest.raises(ValueError, match=r"'\.\./x' leaves the image folder"):
+        next(results)
 
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_what_the_job_raises_is_raised_here(workers):
-    with pytest.raises(ArithmeticError, match='task -1'):
+    with pytest.raises(ArithmeticError, match='task -1') as raised:
         run([1, -1, 2], workers)
+    if workers and sys.version_info >= (3, 11):
+        assert raised.value.__notes__ == ['in the task -1']
 
 
 def test_a_worker_that_dies_is_reported():
@@ -55,25 +62,55 @@ def test_a_worker_that_dies_is_reported():
 
 
 def test_a_worker_that_died_while_idle_is_reported():
-    results = []
-    with WorkerPool(Job, dict(offset=0), workers=1, finished=results.append) as pool:
-        pool.submit(1)
-        pool.collect()
-        os.kill(results[0][1], signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while not pool._executor._broken and time.monotonic() < deadline:
-            time.sleep(0.01)
-        with pytest.raises(WorkerDiedError, match=DIED):
-            pool.submit(2)
+    pool = WorkerPool(partial(Job, offset=0), workers=1)
+    ((_, process),) = pool.run([1])
+    os.kill(process, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while not pool._executor._broken and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(WorkerDiedError, match=DIED), pool:
+        pool.submit(2)
+
+
+@pytest.mark.parametrize('end', [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_its_parent(end):
+    """Whether the parent is killed or interrupted, as by Ctrl-C, which reaches the workers too."""
+    code = """if True:
+        from functools import partial
+        from pool_job import Job
+        from mmseg_wsss.worker_pool import WorkerPool
+        with WorkerPool(partial(Job, offset=0), workers=2) as pool:
+            for _, process in pool.run(0.4 for _ in range(1000)):
+                print(process, flush=True)
+    """
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    with subprocess.Popen(
+        [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as parent:
+        workers = set()
+        while len(workers) < 2:
+            workers.add(int(parent.stdout.readline()))
+        (os.killpg if end == signal.SIGINT else os.kill)(parent.pid, end)
+        assert parent.wait(20) != 0
+        deadline = time.monotonic() + 10
+        while (left := running_in(parent.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert left == []
+
+
+def running_in(session):
+    """Processes of a session, zombies left out."""
+    listed = subprocess.run(['ps', '-o', 'pid=,stat=', '-s', str(session)], capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if line.split()[1][0] != 'Z']
 
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_what_making_the_job_raises_is_raised_here(workers):
     with (
         pytest.raises(LookupError, match='there is no job'),
-        WorkerPool(Unmakeable, {}, workers=workers, finished=print) as pool,
+        WorkerPool(Unmakeable, workers=workers) as pool,
     ):
-        pool.submit(1)
+        list(pool.run([1]))
 
 
 def test_a_class_that_workers_cannot_import_is_named(monkeypatch):
@@ -83,9 +120,9 @@ def test_a_class_that_workers_cannot_import_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'only_here', module)
     with (
         pytest.raises(ModuleNotFoundError, match="No module named 'only_here'"),
-        WorkerPool(Job, dict(offset=module.Offset), workers=1, finished=print) as pool,
+        WorkerPool(partial(Job, offset=module.Offset), workers=1) as pool,
     ):
-        pool.submit(1)
+        list(pool.run([1]))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Fetch pretrained weights into the cache folder: checked by SHA-256, resumed where a download broke off.
+"""Fetch pretrained weights into the cache folder: checked by SHA-256, whole or not at all.
 
     python tools/download_weights.py deit_small
     python tools/download_weights.py https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth

@@ -227,7 +227,6 @@ def run(
             writer=writer,
             workers=args.workers,
             loaders=loaders,
-            shown=get_rank() == 0,
         )
     except WorkerDiedError as error:
         raise WorkerDiedError(f'{error}; the next call goes on with the images that are left') from error

@@ -1,25 +1,23 @@
-"""Fetch a weight file once: checked, resumed where it broke off, and found again without a network."""
+"""Fetch a weight file once: checked, and found again without a network."""
 
 import hashlib
 import http.client
 import os
 import re
-import time
-import urllib.error
+import shutil
 import urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import torch
 from filelock import FileLock
+from tqdm.utils import CallbackIOWrapper
 
 from ..fileio import file_sha256
-from ..progress import Progress
+from ..progress import progress_bar
 from .zoo import ZOO, find
 
-_TRIES = 4
 _TIMEOUT = 30.0  # seconds without a byte
-_CHUNK = 1 << 20
 # torch.hub's convention: the first digits of the SHA-256 before the suffix; eight digits may also be a date
 _HASH_IN_NAME = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')
 
@@ -33,8 +31,8 @@ def cache_folder() -> Path:
 def fetch(name_or_url: str, *, folder: str | Path | None = None) -> Path:
     """The local file of a URL, downloaded where it is not in the cache.
 
-    A file that is there needs no network. An interrupted download goes on where it stopped, where the SHA-256 or the
-    server's entity tag can tell that the rest belongs to it. Processes that ask for the same file wait for each other.
+    A file that is there needs no network. A file has its name only when it is complete and checked. Processes that ask
+    for the same file wait for each other.
 
     Args:
         name_or_url: a name of the model zoo (``docs/weights.md``) or an http(s) URL. The SHA-256 is checked that the
@@ -83,77 +81,22 @@ def _check(path: Path, sha256: str, url: str) -> None:
 
 def _download(url: str, path: Path, sha256: str) -> None:
     """Download to a hidden file beside ``path``, check it, then give it its name."""
-    part = path.with_name(f'.{path.name}.part')
-    for attempt in range(1, _TRIES + 1):
-        try:
-            _transfer(url, part, known=bool(sha256))
-            break
-        except (OSError, http.client.HTTPException) as error:  # URLError, timeouts and broken connections are OSErrors
-            final = isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500 and error.code != 416
-            if final or attempt == _TRIES:
-                raise ConnectionError(
-                    f'{url} could not be downloaded ({error}). Without a network: put the file at {path} (another '
-                    'folder: set MMSEG_WSSS_CACHE) or name a local file instead of the URL'
-                ) from error
-            time.sleep(2 ** (attempt - 1) / 2)
+    request = urllib.request.Request(url, headers={'User-Agent': 'mmseg_wsss', 'Accept-Encoding': 'identity'})
+    part = path.with_name(f'.{path.name}.part')  # always the same: what a killed process left is written over
     try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, part.open('wb') as file:
+            size = int(response.headers.get('Content-Length', 0))
+            with progress_bar(total=size or None, text=path.name, unit='B', unit_scale=True) as bar:
+                shutil.copyfileobj(CallbackIOWrapper(bar.update, response), file, 1 << 20)
+        received = part.stat().st_size
+        if received < size:  # for http.client a connection that breaks is the end
+            raise ConnectionError(f'the connection broke after {received} of {size} bytes')
         _check(part, sha256, url)
-    except ValueError:
-        part.unlink()  # nothing in it can be trusted to go on from
-        raise
+        os.replace(part, path)
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+        raise ConnectionError(
+            f'{url} could not be downloaded ({error}). Without a network: put the file at {path} (another '
+            'folder: set MMSEG_WSSS_CACHE) or name a local file instead of the URL'
+        ) from error
     finally:
-        _tag_file(part).unlink(missing_ok=True)
-    os.replace(part, path)
-
-
-def _tag_file(part: Path) -> Path:
-    return part.with_name(part.name + '.etag')
-
-
-def _transfer(url: str, part: Path, *, known: bool) -> None:
-    """Append what is missing of ``part``.
-
-    Args:
-        known: the whole is checked afterwards, so that a part without an entity tag may be gone on from.
-    """
-    tag = _tag_file(part).read_text() if _tag_file(part).is_file() else ''
-    have = part.stat().st_size if part.is_file() and (tag or known) else 0
-    headers = {'User-Agent': 'mmseg_wsss', 'Accept-Encoding': 'identity'}
-    if have:
-        headers['Range'] = f'bytes={have}-'
-        if tag:
-            headers['If-Range'] = tag  # another file by now: the server sends all of it
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:
-            if error.headers.get('Content-Range') == f'bytes */{have}':  # it was complete
-                return
-            part.unlink()
-        raise
-    with response:
-        goes_on = response.status == 206 and response.headers.get('Content-Range', '').startswith(f'bytes {have}-')
-        if response.status == 206 and not goes_on:
-            part.unlink()
-            raise ConnectionError('the server sent another part than was asked for')
-        new_tag = response.headers.get('ETag', '')
-        if not goes_on:
-            have = 0
-            _tag_file(part).write_text('' if new_tag.startswith('W/') else new_tag)
-        _append(response, part, have)
-
-
-def _append(response: http.client.HTTPResponse, part: Path, have: int) -> None:
-    """Write the body behind the first ``have`` bytes, with progress in megabytes."""
-    length = response.headers.get('Content-Length')
-    total = have + int(length) if length else None
-    name = part.name.removeprefix('.').removesuffix('.part')
-    rest = (total or have) - have
-    progress = Progress(rest / 1e6, name, shown=total is not None, unit='MB')
-    with part.open('ab' if have else 'wb') as file, progress:
-        while chunk := response.read(_CHUNK):
-            file.write(chunk)
-            have += len(chunk)
-            progress.advance(len(chunk) / 1e6)
-    if total is not None and have < total:
-        raise ConnectionError(f'the connection broke after {have} of {total} bytes')
+        part.unlink(missing_ok=True)

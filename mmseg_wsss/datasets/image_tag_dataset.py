@@ -46,7 +46,7 @@ class ImageTagDataset(BaseSegDataset):
         kwargs: of ``mmseg.datasets.BaseSegDataset`` (``pipeline``, ``test_mode``, ``seg_map_suffix``, ``indices`` ...).
 
     Raises:
-        ImageLabelError: everything that is wrong with the labels and files; its text gives file and line.
+        ImageLabelError: everything that is wrong with the labels and files; its text names the files.
         ValueError: an argument cannot be.
     """
 

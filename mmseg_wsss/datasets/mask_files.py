@@ -1,6 +1,8 @@
 """What a mask file holds, and whether it fits its image."""
 
-from collections.abc import Collection
+import struct
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +12,8 @@ WRONG_SIZE = 'mask of another size than its image'
 WRONG_ID = 'mask with ids that no class has'
 
 _EXIF_ORIENTATION = 0x0112
-UNREADABLE_ERRORS = (OSError, SyntaxError, ValueError)  # Pillow raises SyntaxError for a broken PNG chunk
+# What Pillow raises for files that are no images, are cut off or are damaged; a broken PNG chunk is a SyntaxError.
+UNREADABLE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
 
 class MaskContent(NamedTuple):
@@ -20,21 +23,36 @@ class MaskContent(NamedTuple):
     ids: list[int]
 
 
-def read_mask(path: str | Path) -> MaskContent:
-    """Decode a mask.
+@contextmanager
+def open_mask(path: str | Path) -> Iterator[Image.Image]:
+    """Open a mask, a palette or 8-bit gray image; what fails in the block, such as its decoding, names the file.
+
+    A black-and-white image (mode ``1``) is refused like one in colours: whether its white is id 1 or 255 is not in it.
 
     Raises:
-        OSError, SyntaxError, ValueError: it cannot be read, or is neither a palette nor an 8-bit gray image; the text
-            begins with the path.
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or has another mode.
     """
     try:
         with Image.open(path) as mask:
             if mask.mode in ('P', 'L'):
-                return MaskContent(mask.size, [i for i, count in enumerate(mask.histogram()) if count])
+                yield mask
+                return
             mode = mask.mode
-    except UNREADABLE_ERRORS as error:
-        raise ValueError(f'{path}: {error}') from error
-    raise ValueError(f'{path}: a mask of mode {mode}; a palette or 8-bit gray PNG with class ids is needed')
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path}: no such mask file') from error
+    except (*UNREADABLE_ERRORS, Image.DecompressionBombError) as error:
+        raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
+    raise ValueError(
+        f'{path}: a mask of mode {mode}; a palette or 8-bit gray PNG with a class id per pixel is needed, as '
+        "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png') writes it"
+    )
+
+
+def read_mask(path: str | Path) -> MaskContent:
+    """Decode a mask; raises what :func:`open_mask` does."""
+    with open_mask(path) as mask:
+        return MaskContent(mask.size, [i for i, count in enumerate(mask.histogram()) if count])
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

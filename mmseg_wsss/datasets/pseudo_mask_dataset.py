@@ -2,19 +2,18 @@
 
 import json
 import os.path as osp
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_wsss.structures import IGNORE
 
+from ..progress import progress_bar
 from .image_files import find_images, listed_images
 from .image_labels import Problems, check_classes
 from .image_labels.names import IMAGE_SUFFIXES, image_name, list_files
@@ -32,7 +31,7 @@ _ADVICE = {
     NOTHING: 'everything in them is 255: take these images out of ann_file, or lower the threshold of the labels',
     MISSING_TRUTH: 'it only serves the log: data_prefix.truth_path=None trains without it',
 }
-_SAY_AFTER = 10.0  # seconds between two lines of progress
+_SHOWN_AFTER = 10.0  # seconds
 
 
 class _Sample(NamedTuple):
@@ -50,7 +49,7 @@ class PseudoMaskDataset(BaseSegDataset):
     The difference to mmseg's data sets is that everything wrong with the masks is reported at once when the data set
     is built: missing files, another size than the (upright) image, colours instead of ids, ids that no class has,
     nothing but 255. Every mask is decoded once for that, about 2 ms each (VOC's 10,582 in some 20 s, COCO's 82,081 in
-    some 3 min); progress is logged where it takes longer than 10 s.
+    some 3 min); progress is shown where it takes longer than 10 s.
 
     .. code-block:: python
 
@@ -135,7 +134,8 @@ class PseudoMaskDataset(BaseSegDataset):
             _Sample(osp.join(folder, path), osp.join(self.mask_dir, self._mask_name(path)), where)
             for path, where in chosen
         ]
-        for sample, findings in zip(samples, _progress(self._inspected(samples), len(samples)), strict=True):
+        bar = progress_bar(samples, text='masks checked', unit=' masks', delay=_SHOWN_AFTER)
+        for sample, findings in zip(bar, self._inspected(samples), strict=True):
             for kind, text in findings:
                 problems.add(kind, f'{sample.where}: {text}')
         return [self._data_info(sample, folder, problems) for sample in samples]
@@ -202,15 +202,3 @@ def inspect(image: str, mask: str, num_classes: int) -> list[tuple[str, str]]:
     if content.ids == [IGNORE]:
         findings.append((NOTHING, mask))
     return findings
-
-
-def _progress(findings: Iterable, total: int) -> Iterator:
-    """Pass everything through; log how far it is every 10 seconds."""
-    start = said = time.monotonic()
-    for count, finding in enumerate(findings, start=1):
-        yield finding
-        now = time.monotonic()
-        if now - said > _SAY_AFTER:
-            said = now
-            left = (now - start) / count * (total - count)
-            print_log(f'PseudoMaskDataset: {count} of {total} masks checked, {left:.0f} s to go', logger='current')

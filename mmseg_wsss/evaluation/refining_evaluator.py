@@ -1,7 +1,9 @@
 """Predictions refined in worker processes before they are measured."""
 
+import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +84,7 @@ class RefiningEvaluator(Evaluator):
         try:
             self._hand_over(data_samples, data_batch)
         except BaseException:
-            self._reset()
+            self._reset(*sys.exc_info())
             raise
 
     def evaluate(self, size: int) -> dict:
@@ -93,16 +95,17 @@ class RefiningEvaluator(Evaluator):
         """
         try:
             if self._pool is not None:
-                self._pool.collect()
-        finally:
-            self._reset()
+                self._pass_on(self._pool.results(last=True))
+        except BaseException:
+            self._reset(*sys.exc_info())
+            raise
+        self._reset()
         return super().evaluate(size)
 
     def _hand_over(self, data_samples: Sequence[SegDataSample], data_batch: Any) -> None:
         """One batch to the workers."""
         if self._pool is None:
-            job = dict(refiner=self.refiner)
-            self._pool = WorkerPool(LabelRefiner, job, workers=self.workers, finished=self._refined)
+            self._pool = WorkerPool(partial(LabelRefiner, refiner=self.refiner), workers=self.workers)
         samples = [sample.new() for sample in data_samples]  # the same tensors in other samples: hooks see the caller's
         self._batches.append((samples, data_batch))
         for sample in samples:
@@ -113,24 +116,25 @@ class RefiningEvaluator(Evaluator):
             if self.workers:  # tensors would be sent through shared memory, of which containers have little
                 ids, scores = ids.short().cpu().numpy(), scores.cpu().numpy()
             self._pool.submit(RefineTask(sample.img_path, ids, scores))
+            self._pass_on(self._pool.results())
 
-    def _reset(self) -> None:
+    def _reset(self, *error: object) -> None:
         """End the workers and drop what is under way."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        pool, self._pool, self._labels = self._pool, None, []
         self._batches.clear()
-        self._labels = []
+        if pool is not None:
+            pool.__exit__(*(error or (None, None, None)))
 
-    def _refined(self, label: np.ndarray) -> None:
-        """Labels come in the order of the samples."""
-        samples, data_batch = self._batches[0]
-        self._labels.append(label)
-        if len(self._labels) < len(samples):
-            return
-        for sample, found in zip(samples, self._labels, strict=True):
-            device = sample.pred_sem_seg.data.device
-            sample.pred_sem_seg = PixelData(data=torch.from_numpy(found).to(device).long()[None])
-        self._batches.popleft()
-        self._labels = []
-        super().process(samples, data_batch)
+    def _pass_on(self, labels: Iterable[np.ndarray]) -> None:
+        """Hand refined batches to the metrics; labels come in the order of the samples."""
+        for label in labels:
+            samples, data_batch = self._batches[0]
+            self._labels.append(label)
+            if len(self._labels) < len(samples):
+                continue
+            for sample, found in zip(samples, self._labels, strict=True):
+                device = sample.pred_sem_seg.data.device
+                sample.pred_sem_seg = PixelData(data=torch.from_numpy(found).to(device).long()[None])
+            self._batches.popleft()
+            self._labels = []
+            super().process(samples, data_batch)

@@ -1,8 +1,9 @@
 """The loop: the network in this process, refinement and writing in the workers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from ..progress import Progress
+from ..progress import progress_bar
 from ..worker_pool import WorkerPool
 from .images import ImageList, Unreadable
 from .scores import Scorer
@@ -18,7 +19,6 @@ def label_images(
     writer: dict,
     workers: int = 0,
     loaders: int = 0,
-    shown: bool = True,
 ) -> list[Unreadable]:
     """Write the masks, and soft scores where ``images`` asks for them, of some images.
 
@@ -30,24 +30,25 @@ def label_images(
         writer: Arguments of the ``MaskTaskWriter``: ``palette`` and ``refiner``.
         workers: Processes that refine and write; 0 does it in this one.
         loaders: Processes that read ahead.
-        shown: Whether the progress is printed.
 
     Returns:
         The images that could not be read; the others have their files.
     """
     skipped: list[Unreadable] = []
-    with Progress(len(indices), 'pseudo-labels', shown=shown) as progress:
+    with progress_bar(total=len(indices), text='pseudo-labels') as progress:
 
-        def finished(problem: Unreadable | None) -> None:
-            progress.advance()
-            if problem is not None:
-                skipped.append(problem)
-
-        with WorkerPool(MaskTaskWriter, writer, workers=workers, finished=finished) as pool:
+        def tasks() -> Iterator[MaskTask]:
             for index, item in images.load(indices, loaders):
                 if isinstance(item, Unreadable):
-                    finished(item)
-                    continue
-                ids, scores = scorer(item, threshold)
-                pool.submit(MaskTask(images.paths[index], images.mask(index), images.soft_scores(index), ids, scores))
+                    skipped.append(item)
+                    progress.update()
+                else:
+                    ids, scores = scorer(item, threshold)
+                    yield MaskTask(images.paths[index], images.mask(index), images.soft_scores(index), ids, scores)
+
+        with WorkerPool(partial(MaskTaskWriter, **writer), workers=workers) as pool:
+            for problem in pool.run(tasks()):
+                progress.update()
+                if problem is not None:
+                    skipped.append(problem)
     return sorted(skipped)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..fileio import whole_file
+from ..fileio import write_text
 
 _FORMAT = 1
 _SHOWN = 8
@@ -77,8 +77,7 @@ class Manifest:
             'found': found,
         }
         first = self.path.with_name(name)
-        with whole_file(first) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+        write_text(first, json.dumps(record, indent=2) + '\n')
         os.replace(first, self.path)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..fileio import whole_file
+from ..fileio import write_text
 from .images import Unreadable
 
 
@@ -45,8 +45,7 @@ def write_report(
         'skipped': [one._asdict() for one in skipped],
         **(more or {}),
     }
-    with whole_file(folder / name) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+    write_text(folder / name, json.dumps(record, indent=2) + '\n')
     text = f'{written} masks written to {folder} in {seconds:.1f} s ({rate:.2f} images/s)'
     if before:
         text += f', {before} were there before'

@@ -7,7 +7,7 @@ import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 
 from ..evaluation.pixel_counts import THRESHOLDS, PixelCounts, best_threshold, cam_counts
-from ..progress import Progress
+from ..progress import progress_bar
 from .images import ImageList, Unreadable
 from .scores import Scorer
 
@@ -32,14 +32,12 @@ def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) 
     mine = range(get_rank(), len(images), get_world_size())
     thresholds = torch.tensor(THRESHOLDS)
     total, used, skipped = np.zeros((), np.int64), 0, []
-    with Progress(len(mine), 'sweep', shown=get_rank() == 0) as progress:
-        for _, item in images.load(mine, num_workers):
-            if isinstance(item, Unreadable):
-                skipped.append(item)
-            else:
-                total = total + _count(item, scorer, thresholds)
-                used += 1
-            progress.advance()
+    for _, item in progress_bar(images.load(mine, num_workers), text='sweep', total=len(mine)):
+        if isinstance(item, Unreadable):
+            skipped.append(item)
+        else:
+            total = total + _count(item, scorer, thresholds)
+            used += 1
     shares = all_gather_object((total, used, skipped))
     used, skipped = sum(share[1] for share in shares), [one for share in shares for one in share[2]]
     if not used:

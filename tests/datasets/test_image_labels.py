@@ -146,19 +146,19 @@ def test_xml_with_a_doctype_is_refused(encoding, tmp_path):
     bomb = '<!DOCTYPE annotation [<!ENTITY x "cat">]>\n<annotation><object><name>&x;</name></object></annotation>'
     (source.root / 'a.xml').write_bytes(bomb.encode(encoding))
     text = _error(source)
-    assert f'{source.root}/a.xml:1: has a DOCTYPE' in text
+    assert f'{source.root}/a.xml: has a DOCTYPE' in text
     assert text.startswith('1 problem ')
 
 
-def test_xml_problems_name_file_and_line(tmp_path):
+def test_xml_problems_name_the_file(tmp_path):
     source = _xml(tmp_path)
     (source.root / 'a.xml').write_text('<annotation>\n<object>\n<name> bus </name></object></annotation>')
     (source.root / 'b.xml').write_text('<annotation>\n<object></annotation>')
     (source.root / 'sub' / 'c.xml').write_text('<html/>')
     text = _error(source)
-    assert f"{source.root}/a.xml:3: 'a' has the tag 'bus'" in text
-    assert f'{source.root}/b.xml:2: mismatched tag' in text
-    assert f'{source.root}/sub/c.xml:1: not a VOC annotation' in text
+    assert f"{source.root}/a.xml: 'a' has the tag 'bus'" in text
+    assert f'{source.root}/b.xml: mismatched tag: line 2' in text
+    assert f'{source.root}/sub/c.xml: not a VOC annotation' in text
 
 
 def test_masks_that_are_wrong_are_named(tmp_path):

@@ -9,7 +9,6 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmseg_wsss.datasets import pseudo_mask_dataset
 from mmseg_wsss.datasets.image_labels.problems import PseudoMaskError
 from mmseg_wsss.evaluation.mask_writer import write_mask
 
@@ -111,9 +110,8 @@ def test_everything_wrong_is_told_at_once(root):
     assert 'mask with ids that no class has (1):' in lines
     assert f'  {images}/e.jpg: {png}/e.png holds [3, 254]; there are 2 classes (ids 0..2)' in lines
     assert 'cannot be read (2):' in lines
-    assert (
-        f'  {images}/f.jpg: {png}/f.png: a mask of mode RGB; a palette or 8-bit gray PNG with class ids is needed'
-    ) in lines
+    mode = f'  {images}/f.jpg: {png}/f.png: a mask of mode RGB; a palette or 8-bit gray PNG with a class id per pixel'
+    assert any(line.startswith(mode) for line in lines)
     assert any(line.startswith(f'  {images}/h.jpg: {png}/h.png: ') for line in lines)
     assert 'mask without a labelled pixel (1):' in lines
     assert f'  {images}/g.jpg: {png}/g.png' in lines
@@ -163,12 +161,3 @@ def test_arguments_that_cannot_be(root):
         build(root, data_prefix=dict(img_path='images', seg_map_path='masks'))
     with pytest.raises(ValueError, match='8-bit masks hold at most 254 classes, got 255'):
         build(root, classes=[str(k) for k in range(255)])
-
-
-def test_progress_is_told_where_it_takes_long(monkeypatch):
-    seconds = iter([0.0, 4.0, 11.0, 12.0])
-    said = []
-    monkeypatch.setattr(pseudo_mask_dataset.time, 'monotonic', lambda: next(seconds))
-    monkeypatch.setattr(pseudo_mask_dataset, 'print_log', lambda text, logger: said.append(text))
-    assert [*pseudo_mask_dataset._progress('xyz', 3)] == ['x', 'y', 'z']
-    assert said == ['PseudoMaskDataset: 2 of 3 masks checked, 6 s to go']

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from prettytable import PrettyTable
 
 import mmseg_wsss  # noqa: F401  patches come before mmseg
 from mmseg_wsss.datasets.image_labels.names import image_name
+from mmseg_wsss.datasets.mask_files import open_mask
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, label_counts, nan_mean, rates
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,12 +35,18 @@ def names_of(split: Path | None, truth: Path) -> list[str]:
     return sorted(path.relative_to(truth).with_suffix('').as_posix() for path in truth.rglob('*.png'))
 
 
+def read(path: Path) -> torch.Tensor:
+    """The ids (H, W) of a mask."""
+    with open_mask(path) as mask:
+        return torch.from_numpy(np.array(mask))
+
+
 def compare(folder: Path, truth: Path, names: list[str], num_classes: int) -> PixelCounts:
     """Pixels of all masks together.
 
     Raises:
         FileNotFoundError: there is nothing to compare, or masks are missing; the first ones are named.
-        ValueError: two masks of one name have different sizes, or the truth has ids that are no class.
+        ValueError: a file is no mask, two of one name have different sizes, or the truth has ids that are no class.
     """
     pairs = [(folder / 'SegmentationClass' / f'{name}.png', truth / f'{name}.png') for name in names]
     missing = [str(path) for pair in pairs for path in pair if not path.is_file()]
@@ -49,7 +55,7 @@ def compare(folder: Path, truth: Path, names: list[str], num_classes: int) -> Pi
         raise FileNotFoundError(f'{len(missing)} masks are missing: {shown}' if missing else f'no masks in {truth}')
     total = np.zeros((3, 1, num_classes), np.int64)
     for paths in pairs:
-        prediction, true = (torch.from_numpy(np.array(Image.open(path))) for path in paths)
+        prediction, true = (read(path) for path in paths)
         if prediction.shape != true.shape:
             raise ValueError(f'{paths[0]} is {tuple(prediction.shape)}, {paths[1]} is {tuple(true.shape)}')
         try:
@@ -74,8 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     counted = int(np.isfinite(per_class['IoU']).sum())
     print(f'{table}\n{len(names)} masks, mIoU {means["IoU"]:.2f} over {counted} classes')
     record = {'masks': len(names), 'truth': str(args.truth), 'mIoU': means.pop('IoU'), **means}
-    with whole_file(args.folder / 'iou.json') as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+    write_text(args.folder / 'iou.json', json.dumps(record, indent=2) + '\n')
 
 
 if __name__ == '__main__':

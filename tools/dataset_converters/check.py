@@ -33,9 +33,10 @@ from mmseg_wsss.datasets.conversion.checking import (
     open_set,
     tag_counts,
 )
-from mmseg_wsss.datasets.conversion.parallel import default_workers, run_tasks
 from mmseg_wsss.datasets.image_labels.problems import DataSetError
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
+from mmseg_wsss.progress import progress_bar
+from mmseg_wsss.worker_pool import run_tasks, usable_cores
 
 SPLITS = ('train', 'val', 'test')
 COUNT = 'another number of images than expected'
@@ -61,8 +62,8 @@ def check_set(name: str, opened: OpenedSet, workers: int) -> dict:
     problems = {kind: list(texts) for kind, texts in opened.problems.items()}
     pixels = [0] * len(opened.classes)
     contradicting = 0
-    results = run_tasks(check_sample, opened.samples, len(opened.samples), f'check of {name}', workers=workers)
-    for findings, shown in results:
+    results = run_tasks(check_sample, opened.samples, workers=workers)
+    for findings, shown in progress_bar(results, text=f'check of {name}', total=len(opened.samples)):
         contradicting += any(kind in CONTRADICTIONS for kind, _ in findings)
         for kind, text in findings:
             problems.setdefault(kind, []).append(text)
@@ -144,7 +145,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--allow-contradictions', action='store_true', help='between tags and masks: only count them')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write everything, uncut, into this file as well')
-    parser.add_argument('--workers', type=int, default=default_workers(), help='processes (default: %(default)s)')
+    parser.add_argument('--workers', type=int, default=min(16, usable_cores()), help='processes (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
     args = parser.parse_args(argv)
     args.expect = dict(args.expect)
@@ -165,14 +166,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'{args.config}: has none of the dataloaders of {", ".join(args.splits)}', file=sys.stderr)
         return 1
     if args.json:
-        with whole_file(args.json) as temporary:
-            record = {
-                'config': args.config,
-                'wrong': error is not None,
-                'unexpected_counts': error.problems.get(COUNT, []) if error else [],
-                'data_sets': report,
-            }
-            temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        record = {
+            'config': args.config,
+            'wrong': error is not None,
+            'unexpected_counts': error.problems.get(COUNT, []) if error else [],
+            'data_sets': report,
+        }
+        write_text(args.json, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
     if error is not None:
         print(error, file=sys.stderr)
         return 1

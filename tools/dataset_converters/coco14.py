@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_wsss.datasets.conversion.coco import MaskTask, read_instances, write_instance_mask
-from mmseg_wsss.datasets.conversion.parallel import default_workers, run_tasks
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
+from mmseg_wsss.progress import progress_bar
+from mmseg_wsss.worker_pool import run_tasks, usable_cores
 
 KNOWN = {'train2014': (82_081, 80), 'val2014': (40_137, 80)}  # images with annotations, categories
 COUNT = 'another number than is known'
@@ -47,14 +48,14 @@ def convert_split(root: Path, split: str, workers: int) -> None:
     folder = root / 'masks' / split
     tasks = (MaskTask(folder / f'{image.name}.png', image) for image in images)
     written = 0
-    for made, error in run_tasks(write_instance_mask, tasks, len(images), f'masks of {split}', workers=workers):
+    results = run_tasks(write_instance_mask, tasks, workers=workers)
+    for made, error in progress_bar(results, text=f'masks of {split}', total=len(images)):
         written += made
         if error is not None:
             problems.add(UNREADABLE, error)
     print(f'{folder}: {written} masks written')
     problems.raise_if_any()
-    with whole_file(root / f'{split}.txt') as temporary:
-        temporary.write_text(''.join(f'{image.name}\n' for image in images), encoding='utf-8', newline='\n')
+    write_text(root / f'{split}.txt', ''.join(f'{image.name}\n' for image in images))
     print(f'{root / split}.txt: {len(images)} images; ids 1..{len(names)} are {", ".join(names)}')
 
 
@@ -63,7 +64,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('root', metavar='ROOT', type=Path, help='the folder that holds annotations')
     parser.add_argument('--splits', nargs='+', default=['train2014', 'val2014'], help='default: train2014 val2014')
-    parser.add_argument('--workers', type=int, default=default_workers(), help='processes (default: %(default)s)')
+    parser.add_argument('--workers', type=int, default=min(16, usable_cores()), help='processes (default: %(default)s)')
     return parser.parse_args(argv)
 
 

@@ -26,7 +26,7 @@ from mmseg_wsss.datasets.image_labels import (
     MaskFolder,
     TagFile,
 )
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 
 SOURCES = {
     'voc-xml': (VOCXML, 'root'),
@@ -104,8 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         labels = build_source(args).load(args.classes)
         text = tag_file_text(labels, args.classes, args.out.suffix.lower())
-        with whole_file(args.out) as temporary:
-            temporary.write_text(text, encoding='utf-8', newline='\n')
+        write_text(args.out, text)
     except (ImageLabelError, ValueError, OSError) as error:
         print(f'{error}\n{args.out} is not written', file=sys.stderr)
         return 1

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mmseg_wsss.datasets.conversion.parallel import default_workers, run_tasks
 from mmseg_wsss.datasets.conversion.voc import (
     MaskTask,
     copy_official,
@@ -28,7 +27,9 @@ from mmseg_wsss.datasets.conversion.voc import (
 )
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import MISSING_IMAGE, MISSING_MASK, UNREADABLE, DataSetError
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
+from mmseg_wsss.progress import progress_bar
+from mmseg_wsss.worker_pool import run_tasks, usable_cores
 
 LISTS = Path('ImageSets', 'Segmentation')
 KNOWN = {'train': 1464, 'val': 1449, 'test': 1456, 'SBD train and val': 11_355, 'train_aug': 10_582}
@@ -55,7 +56,8 @@ def write_masks(root: Path, sbd: Path, workers: int, problems: Problems) -> list
     tasks = sbd_masks(sbd, lists, {*train, *val}, folder)
     expected = KNOWN['train_aug'] - KNOWN['train']  # of SBD without an official mask; only for the progress
     written = 0
-    for made, error in run_tasks(write_sbd_mask, tasks, expected, "SBD's masks", workers=workers):
+    results = run_tasks(write_sbd_mask, tasks, workers=workers)
+    for made, error in progress_bar(results, text="SBD's masks", total=expected):
         written += made
         errors += [error] if error else []
     print(f'{folder}: {copied} official masks and {written} of SBD written')
@@ -96,8 +98,7 @@ def make_train_aug(root: Path, sbd: Path, tars: Sequence[Path], workers: int) ->
         if name not in masks:
             problems.add(MISSING_MASK, f'{root / "SegmentationClassAug" / name}.png')
     problems.raise_if_any()
-    with whole_file(root / LISTS / 'train_aug.txt') as temporary:
-        temporary.write_text(''.join(f'{name}\n' for name in train_aug), encoding='utf-8', newline='\n')
+    write_text(root / LISTS / 'train_aug.txt', ''.join(f'{name}\n' for name in train_aug))
     print(f'{root / LISTS / "train_aug.txt"}: {len(train_aug)} images')
 
 
@@ -107,7 +108,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('root', metavar='VOC2012_ROOT', type=Path, help='the folder that holds (will hold) JPEGImages')
     parser.add_argument('--sbd', type=Path, required=True, help='benchmark.tgz, or benchmark_RELEASE unpacked from it')
     parser.add_argument('--voc', nargs='+', type=Path, default=[], metavar='TAR', help='tar files of VOC to unpack')
-    parser.add_argument('--workers', type=int, default=default_workers(), help='processes (default: %(default)s)')
+    parser.add_argument('--workers', type=int, default=min(16, usable_cores()), help='processes (default: %(default)s)')
     return parser.parse_args(argv)
 
 

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 from image_labels import tag_file_text  # the converter beside this file
-from mmengine.utils import track_iter_progress
 from mmseg.datasets import PascalVOCDataset
-from PIL import Image
 
 from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import check_classes
+from mmseg_wsss.datasets.mask_files import open_mask
 from mmseg_wsss.evaluation import write_mask
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
+from mmseg_wsss.progress import progress_bar
 
 VOC_CLASSES = PascalVOCDataset.METAINFO['classes'][1:]
 SPLITS = ('train_aug', 'train', 'val')
@@ -75,18 +75,9 @@ def id_table(classes: Sequence[str]) -> np.ndarray:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """Read a palette or gray mask into uint8 (H, W).
-
-    Raises:
-        ValueError: it is missing, damaged or in colour; the message begins with the file.
-    """
-    try:
-        with Image.open(path) as mask:
-            if mask.mode not in ('P', 'L'):
-                raise ValueError(f'{path}: a mask of mode {mask.mode}: class ids need a palette or 8-bit gray image')
-            return np.asarray(mask)
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
-        raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
+    """The ids (H, W) of a mask; raises what :func:`open_mask` does."""
+    with open_mask(path) as mask:
+        return np.asarray(mask)
 
 
 def draw_mask(source: Path, target: Path, table: np.ndarray, palette: Sequence[Sequence[int]]) -> bool:
@@ -106,12 +97,6 @@ def draw_mask(source: Path, target: Path, table: np.ndarray, palette: Sequence[S
         pass  # not a mask: it is replaced
     write_mask(target, mask, palette)
     return True
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding='utf-8', newline='\n')
 
 
 def make_subset(root: Path, out: Path, name: str, classes: Sequence[str], labels: Path | None) -> None:
@@ -139,7 +124,8 @@ def make_subset(root: Path, out: Path, name: str, classes: Sequence[str], labels
     table = id_table(classes)
     colours = voc_palette(len(VOC_CLASSES) + 1)
     palette = [colours[0], *(colours[VOC_CLASSES.index(c) + 1] for c in classes)]  # a class keeps its colour of VOC
-    drawn = sum(draw_mask(path, folder / path.name, table, palette) for path in track_iter_progress(sorted(masks)))
+    bar = progress_bar(sorted(masks), text='masks drawn', unit=' masks')
+    drawn = sum(draw_mask(path, folder / path.name, table, palette) for path in bar)
     print(f'{folder}: {drawn} masks drawn, {len(masks) - drawn} there already')
 
     for split, names in lists.items():

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from mmseg.registry import TASK_UTILS
-from PIL import Image
 
 from mmseg_wsss.structures import BACKGROUND, IGNORE
 
+from ..mask_files import read_mask
 from .base import Entry, ImageLabelSource
 from .names import list_files
 from .problems import UNREADABLE, Problems
@@ -45,31 +44,17 @@ class MaskFolder(ImageLabelSource):
         names = dict(enumerate(self.mask_classes or classes, start=1))
         # Decoding releases the interpreter lock, so that threads share the work.
         with ThreadPoolExecutor() as pool:
-            decoded = pool.map(partial(_ids_or_error, self.root), files)
+            decoded = pool.map(_ids_or_error, (self.root / file for file in files))
             for file, ids in zip(files, decoded, strict=True):
-                where = str(self.root / file)
                 if isinstance(ids, Exception):
-                    problems.add(UNREADABLE, f'{where}: {ids}')
+                    problems.add(UNREADABLE, str(ids))
                     ids = ()
-                yield Entry(file, [names.get(i, f'id {i}') for i in ids], where)
+                yield Entry(file, [names.get(i, f'id {i}') for i in ids], str(self.root / file))
 
 
-def mask_ids(path: str | Path) -> list[int]:
-    """Foreground ids of one mask, sorted.
-
-    Raises:
-        OSError: missing, truncated or no image.
-        ValueError: not a palette or an 8-bit gray image.
-    """
-    with Image.open(path) as mask:
-        if mask.mode not in ('P', 'L'):
-            raise ValueError(f'a mask of mode {mask.mode}: class ids need a palette or 8-bit gray image')
-        counts = mask.histogram()
-    return [i for i, count in enumerate(counts) if count and i not in (BACKGROUND, IGNORE)]
-
-
-def _ids_or_error(root: Path, file: str) -> list[int] | Exception:
+def _ids_or_error(path: Path) -> list[int] | Exception:
+    """Foreground ids of one mask, sorted."""
     try:
-        return mask_ids(root / file)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
+        return [i for i in read_mask(path).ids if i not in (BACKGROUND, IGNORE)]
+    except (OSError, ValueError) as error:
         return error

@@ -18,7 +18,7 @@ class DataSetError(ValueError):
     """What is wrong with the files of a data set.
 
     Args:
-        problems: kind of problem -> messages, each with the file and the line (or key) it is about.
+        problems: kind of problem -> messages, each with the file and, where it is known, the line or key it is about.
         advice: kind of problem -> how to mend all of that kind.
 
     Attributes:
@@ -74,7 +74,7 @@ class Problems:
         self._advice: dict[str, str] = {}
 
     def add(self, kind: str, message: str) -> None:
-        """Note one problem; ``message`` starts with its file and line."""
+        """Note one problem; ``message`` starts with its file."""
         self._messages.setdefault(kind, []).append(message)
 
     def advise(self, kind: str, text: str) -> None:

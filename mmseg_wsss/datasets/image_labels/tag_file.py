@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Iterator, Sequence
-from json.decoder import scanstring
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +57,15 @@ class TagFile(ImageLabelSource):
             problems.stop(UNREADABLE, f'{self.path}:1: the file is empty, its header should be file,tags')
 
     def _read_json(self, text: str, problems: Problems) -> Iterator[Entry]:
-        content = parse_json(text, self.path, problems)
-        if not isinstance(content, dict):
-            problems.stop(UNREADABLE, f'{self.path}:1: should be {{file: [tags]}}, not a {type(content).__name__}')
-        for name, tags, line in _pairs_with_line(text):
-            where = f'{self.path}:{line}'
-            if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
-                yield Entry(name, tags, where)
-            else:
-                problems.add(UNREADABLE, f'{where}: the tags of {name!r} should be a list of strings, not {tags!r:.60}')
-                yield Entry(name, (), where)
+        # Objects as tuples of pairs: a dict would keep only the last of two equal names.
+        content = parse_json(text, self.path, problems, object_pairs_hook=tuple)
+        if not isinstance(content, tuple):
+            problems.stop(UNREADABLE, f'{self.path}: should be {{file: [tags]}}, not a {type(content).__name__}')
+        for name, tags in content:
+            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+                problems.add(UNREADABLE, f'{self.path}: the tags of {name!r} should be a list of strings: {tags!r:.60}')
+                tags = ()
+            yield Entry(name, tags, str(self.path))  # json knows no lines
 
 
 def read_text(path: Path, problems: Problems) -> str:
@@ -82,25 +79,9 @@ def read_text(path: Path, problems: Problems) -> str:
         problems.stop(UNREADABLE, f'{path}:{line}: not UTF-8; save the file again with that encoding')
 
 
-def parse_json(text: str, path: Path, problems: Problems) -> Any:
-    """``json.loads`` whose syntax errors name the file and the line."""
+def parse_json(text: str, path: Path, problems: Problems, **options: Any) -> Any:
+    """``json.loads`` with its options, whose syntax errors name the file and the line."""
     try:
-        return json.loads(text)
+        return json.loads(text, **options)
     except json.JSONDecodeError as error:
         problems.stop(UNREADABLE, f'{path}:{error.lineno}: not JSON: {error.msg} (column {error.colno})')
-
-
-def _pairs_with_line(text: str) -> Iterator[tuple[str, Any, int]]:
-    """Yield key, value and line of the outermost object of a *valid* JSON text, a key that comes twice both times.
-
-    ``json`` itself keeps the last of two equal keys and forgets lines.
-    """
-    decoder, blank = json.JSONDecoder(), re.compile(r'[\s,:]*')
-    line, counted = 1, 0
-    position = blank.match(text, text.index('{') + 1).end()
-    while text[position] != '}':
-        line, counted = line + text.count('\n', counted, position), position
-        key, position = scanstring(text, position + 1)
-        value, position = decoder.raw_decode(text, blank.match(text, position).end())
-        yield key, value, line
-        position = blank.match(text, position).end()

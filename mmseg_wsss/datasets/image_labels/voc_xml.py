@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from xml.parsers import expat
 
+from defusedxml import DTDForbidden, ElementTree
 from mmseg.registry import TASK_UTILS
 
 from .base import Entry, ImageLabelSource
@@ -33,42 +33,26 @@ class VOCXML(ImageLabelSource):
         if not files:
             problems.stop(UNREADABLE, f'{self.root}: no .xml file in it')
         for file in files:
-            tags: dict[str, int] = {}
+            tags = []
             try:
-                tags = object_names((self.root / file).read_bytes())
-            except (expat.ExpatError, ValueError) as error:
-                problems.add(UNREADABLE, f'{self.root / file}:{getattr(error, "lineno", 1)}: {error}')
-            # The line of the first object: a file shows few objects, its line is enough to find a wrong one.
-            yield Entry(file[: -len('.xml')], list(tags), f'{self.root / file}:{min(tags.values(), default=1)}')
+                tags = object_names(self.root / file)
+            except (ElementTree.ParseError, LookupError, ValueError) as error:
+                problems.add(UNREADABLE, f'{self.root / file}: {error}')
+            yield Entry(file[: -len('.xml')], tags, str(self.root / file))
 
 
-def object_names(data: bytes) -> dict[str, int]:
-    """Names of the objects of one annotation -> line of their first mention.
+def object_names(path: Path) -> list[str]:
+    """Names of the objects of one annotation, each once, in the order of the file.
 
     Raises:
-        xml.parsers.expat.ExpatError: not XML.
+        xml.etree.ElementTree.ParseError: not XML; the text has the line.
+        LookupError: not a known encoding.
         ValueError: not a VOC annotation, or a document type declaration, by which XML brings in other files.
     """
-    path: list[str] = []
-    text: list[str] = []
-    names: dict[str, int] = {}
-    parser = expat.ParserCreate()
-
-    def start(tag: str, _: dict) -> None:
-        path.append(tag)
-        text.clear()
-        if path[0] != 'annotation':
-            raise ValueError(f'not a VOC annotation: its outermost element is <{path[0]}>, not <annotation>')
-
-    def end(_: str) -> None:
-        if path == ['annotation', 'object', 'name']:
-            names.setdefault(''.join(text).strip(), parser.CurrentLineNumber)
-        path.pop()
-
-    def refuse(*_: object) -> None:
-        raise ValueError('has a DOCTYPE, which an annotation does not need: take it out')
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text.append, refuse
-    parser.Parse(data, True)
-    return names
+    try:
+        root = ElementTree.parse(path, forbid_dtd=True).getroot()
+    except DTDForbidden as error:
+        raise ValueError('has a DOCTYPE, which an annotation does not need: take it out') from error
+    if root.tag != 'annotation':
+        raise ValueError(f'not a VOC annotation: its outermost element is <{root.tag}>, not <annotation>')
+    return list(dict.fromkeys((name.text or '').strip() for name in root.iterfind('object/name')))

@@ -1,6 +1,5 @@
 """Decode images and masks of any common kind, or refuse them with the file's name."""
 
-import struct
 from pathlib import Path
 
 import cv2
@@ -10,9 +9,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
-# What Pillow raises for files that are not images, are cut off or are damaged.
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
-_MASK_MODES = ('P', 'L', '1')
+from ..mask_files import UNREADABLE_ERRORS, open_mask
 
 
 def _decode(path: str) -> Image.Image:
@@ -27,7 +24,7 @@ def _decode(path: str) -> Image.Image:
         raise ValueError(
             f'{path}: {error}. If you trust the file, make it smaller or raise PIL.Image.MAX_IMAGE_PIXELS'
         ) from error
-    except _DECODE_ERRORS as error:
+    except UNREADABLE_ERRORS as error:
         raise ValueError(f'{path}: cannot be read as an image ({error}); it may be cut off or no image') from error
 
 
@@ -102,8 +99,8 @@ class LoadMask(LoadAnnotations):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a colour or 16-bit mask, a damaged file, or a size other than the image's; the message names the
-            files.
+        ValueError: a colour, black-and-white or 16-bit mask, a damaged file, or a size other than the image's; the
+            message names the files.
     """
 
     def transform(self, results: dict) -> dict:
@@ -116,11 +113,9 @@ class LoadMask(LoadAnnotations):
 
     def _load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
-        width, height = self._check(path)
-        try:
+        with open_mask(path) as mask:
+            width, height = mask.size
             super()._load_seg_map(results)
-        except _DECODE_ERRORS as error:
-            raise ValueError(f'{path}: cannot be read as a mask ({error}); it may be cut off') from error
         # The parent squeezes away the side of a mask that is one pixel thin.
         results['gt_seg_map'] = results['gt_seg_map'].reshape(height, width)
         expected = results.get('ori_shape')
@@ -135,21 +130,3 @@ class LoadMask(LoadAnnotations):
                 f'mask {path} is {width} x {height} pixels but image {image_path} is '
                 f'{expected[1]} x {expected[0]}: {hint}'
             )
-
-    @staticmethod
-    def _check(path: str) -> tuple[int, int]:
-        """Look at the file's header only; returns (width, height)."""
-        try:
-            with Image.open(path) as mask:
-                mode, size = mask.mode, mask.size
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f'{path}: no such mask file') from error
-        except (*_DECODE_ERRORS, Image.DecompressionBombError) as error:
-            raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
-        if mode not in _MASK_MODES:
-            raise ValueError(
-                f'{path}: a mask holds one 8-bit class id per pixel (palette or gray PNG), but this has mode {mode}. '
-                'Replace each colour by the id of its class and save it as gray, for example with '
-                "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png')"
-            )
-        return size
