@@ -50,7 +50,7 @@ def parse() -> list[Section]:
             value, key, published, ours, _, same = cells(line)
             literals = [ast.literal_eval(text.strip('`')) for text in (published, ours)]
             rows.append(Row(value, key.strip('`'), *literals, same))
-        other = next((line for line in lines if line.startswith('Another data set: ')), '')
+        other = next((line for line in lines if line.startswith('Another ')), '')
         sections.append(Section(names[0], names[1] if len(names) > 1 else None, rows, re.findall('`([^`]+)`', other)))
     return sections
 

@@ -50,7 +50,8 @@ def lines(data: dict[str, Any]) -> Iterator[str]:
     yield HEADER
     for table, rows in data['tables'].items():
         for row in rows:
-            cells = (table, row['row'], commands(data, row), numbers(row['published']), numbers(row.get('ours')))
+            published = f'{numbers(row["published"])} ({row["test"]})'
+            cells = (table, row['row'], commands(data, row), published, numbers(row.get('ours')))
             yield '| ' + ' | '.join(cells) + ' |'
     yield '\nPseudo-labels:\n'
     for name, labels in data['labels'].items():

@@ -19,7 +19,10 @@ _base_ = [
     '../_base_/weaktr-seg_tta.py',
 ]
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth'
-model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)), decode_head=dict(num_classes=81))
+model = dict(
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+    decode_head=dict(num_classes=81, loss_decode=dict(batch_threshold=True)),  # as published
+)
 max_iters = 205200
 param_scheduler = [dict(type='WarmupPolyLR', power=0.9, floor=0.1, by_epoch=False, end=max_iters)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 10)
