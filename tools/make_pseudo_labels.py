@@ -24,6 +24,7 @@ from mmseg_wsss.fileio import file_sha256
 from mmseg_wsss.models import BACKGROUND_THRESHOLD
 from mmseg_wsss.models.refiners import importable, on_cpu
 from mmseg_wsss.pseudo_labels import (
+    REFINERS,
     ImageList,
     Manifest,
     Scorer,
@@ -33,13 +34,11 @@ from mmseg_wsss.pseudo_labels import (
     build_model,
     choose_source,
     label_images,
+    refiner_of,
     sweep_threshold,
     write_report,
 )
 from mmseg_wsss.worker_pool import WorkerDiedError
-
-# --refine: the key of the config with the refiner's arguments, and its type
-REFINERS = {'par': ('par', 'PAR'), 'crf-labels': ('label_crf', 'LabelCRF'), 'crf-scores': ('crf', 'DenseCRF')}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -117,14 +116,6 @@ def build_cfg(args: argparse.Namespace) -> Config:
     elif cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return cfg
-
-
-def refiner_of(cfg: Config, refine: str) -> dict | None:
-    """Config of the refiner: the defaults of its class, and what the config says."""
-    if refine == 'none':
-        return None
-    key, kind = REFINERS[refine]
-    return {'type': kind, **cfg.get(key, {})}
 
 
 def settings_of(args: argparse.Namespace, cfg: Config, images: ImageList, sweep: ImageList | None) -> dict[str, Any]:

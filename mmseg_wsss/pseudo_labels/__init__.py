@@ -3,6 +3,7 @@
 from .images import ImageList, Unreadable, build_dataset
 from .labelling import label_images
 from .manifest import Manifest, ManifestError
+from .refine_option import REFINERS, refiner_of
 from .report import write_report
 from .scores import Scorer, build_model, choose_source
 from .shards import Shard, ShardError, merge_shards
@@ -10,6 +11,7 @@ from .soft import load_soft_scores, write_soft_scores
 from .sweep import sweep_threshold
 
 __all__ = [
+    'REFINERS',
     'ImageList',
     'Manifest',
     'ManifestError',
@@ -23,6 +25,7 @@ __all__ = [
     'label_images',
     'load_soft_scores',
     'merge_shards',
+    'refiner_of',
     'sweep_threshold',
     'write_report',
     'write_soft_scores',

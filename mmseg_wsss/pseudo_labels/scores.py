@@ -122,19 +122,24 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(self, item: dict[str, Any], threshold: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the classes that compete for the pixels of an image: :meth:`maps`, then :meth:`compete`."""
+        return self.compete(self.maps(item), threshold)
+
+    @torch.no_grad()
+    def compete(self, maps: Maps, threshold: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Scores of the classes that compete for the pixels of an image.
 
         Args:
-            item: What the pipeline made of the image.
+            maps: What the network says about the image.
             threshold: Background score beside CAMs; None for a segmentation, which has its own.
 
         Returns:
             Segmentation ids (P,) uint8, background first, and their scores (P, H, W) float32.
 
         Raises:
-            FileNotFoundError, ValueError: see :meth:`maps`; or the refiner cannot read the image.
+            FileNotFoundError, ValueError: the refiner cannot read the image.
         """
-        scores, tags, sample = self.maps(item)
+        scores, tags, sample = maps
         if threshold is not None:
             scores = torch.cat((torch.full_like(scores[:1], threshold), scores))
         ids = torch.arange(len(scores))

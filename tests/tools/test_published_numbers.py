@@ -121,6 +121,7 @@ def test_printed_table(capsys):
     assert next(line for line in rows if 'auxiliary block 8' in line) == (
         f'| ToCo Table 5a | auxiliary block 8 | `python tools/train.py configs/toco/{name} --work-dir {folder} '
         f"--cfg-options 'model.backbone.out_indices=(7,11)'` then `python tools/test.py {folder}/{name} "
-        f'$(cat {folder}/last_checkpoint)` | cam/mIoU 63.5, cam_aux/mIoU 48.1, seg/mIoU 60.5 (single-scale-448x448) | not run |'
+        f'$(cat {folder}/last_checkpoint)` | cam/mIoU 63.5, cam_aux/mIoU 48.1, seg/mIoU 60.5 '
+        '(single-scale-448x448) | not run |'
     )
     assert lines[-2].startswith('- `voc`: `python tools/train.py configs/weaktr/weaktr-cam_deit-s16')

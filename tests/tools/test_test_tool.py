@@ -158,7 +158,7 @@ def test_checkpoint_of_another_model(toy, tmp_path):
 
 def test_picture_page(toy, tmp_path, capsys):
     out = tmp_path / 'page.png'
-    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--num', '2', '--out', str(out), '--device', 'cpu']
+    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--num', '2', '--out', str(out)]
     load_tool('analysis_tools/picture_page.py').main(arguments)
     assert '2 samples' in capsys.readouterr().out
     with Image.open(out) as page:
@@ -169,7 +169,7 @@ def test_picture_page(toy, tmp_path, capsys):
 def test_picture_page_without_validation(toy, tmp_path, capsys):
     """Own photos have nothing to validate against: those of the test are drawn."""
     out = tmp_path / 'page.png'
-    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--num', '1', '--out', str(out), '--device', 'cpu']
+    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--num', '1', '--out', str(out)]
     options = ['val_dataloader=None', 'test_dataloader.dataset.data_prefix.seg_map_path=None']
     load_tool('analysis_tools/picture_page.py').main([*arguments, '--cfg-options', *options])
     assert '1 samples' in capsys.readouterr().out

@@ -19,6 +19,9 @@ class CAMSegmentor:
     is asked by name: whoever has a sample finds the names of its CAMs and their threshold in it. A method whose losses
     begin at different iterations is a :class:`StartedLosses` too.
 
+    Attributes:
+        views: names of the training inputs beside ``img`` that the loss needs, for :meth:`named_views`.
+
     Args:
         background_threshold: the one background score of its CAMs, in [0, 1): a pixel whose CAMs all stay at or below
             it is background, in ``predict``, in the metric, on pages, and by default in the label tool.
@@ -27,6 +30,8 @@ class CAMSegmentor:
     Raises:
         ValueError: the threshold is not in [0, 1).
     """
+
+    views: tuple[str, ...] = ()
 
     def __init__(self, *, background_threshold: float = BACKGROUND_THRESHOLD, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -44,6 +49,18 @@ class CAMSegmentor:
             maps: what the backbone gave for ``images`` already, where that is known; the pass is then not repeated.
         """
         raise NotImplementedError(f'{type(self).__name__} defines no cams()')
+
+    def named_views(self, inputs: Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
+        """The training inputs by name; a plain tensor stands for ``img``.
+
+        Raises:
+            ValueError: a view that the loss needs is missing.
+        """
+        given = inputs if isinstance(inputs, Mapping) else dict(img=inputs)
+        missing = [name for name in self.views if name not in given]
+        if missing:
+            raise ValueError(f'the loss needs {" and ".join(missing)} beside {sorted(given)}: add them to MultiView')
+        return given
 
     def original_cams(self, cams: Tensor, data_samples: Sequence[SegDataSample] | None) -> list[Tensor]:
         """CAMs without padding, unflipped and at the original size by mmseg's post-processing, of present classes.

@@ -65,6 +65,7 @@ class ToCo(SingleStage):
             self.trains['loss_ptc'] = ()
         if self.loss_ctc:
             self.trains['loss_ctc'] = ('projector',)
+            self.views = ('global_view', 'local_view')
         self.num_local_crops = num_local_crops
         self.local_crop_size = local_crop_size
         self.set_starts(starts, STARTS)
@@ -79,7 +80,7 @@ class ToCo(SingleStage):
                 on. A plain tensor stands for ``img``.
             data_samples: with image-level labels and ``valid_box``.
         """
-        views = inputs if isinstance(inputs, dict) else dict(img=inputs)
+        views = self.named_views(inputs)
         images, label = views['img'], image_scores(data_samples)
         tokens = self.backbone.tokens(images)
         losses = self.classification_losses(tokens.maps, label)
@@ -113,8 +114,6 @@ class ToCo(SingleStage):
 
     def _class_contrast(self, views: dict[str, Tensor], tokens: Tokens, cam_aux: Tensor) -> Tensor:
         """CTC: class tokens of local crops against those of two global views (Eq. 4)."""
-        if not {'global_view', 'local_view'} <= views.keys():
-            raise ValueError(f'loss_ctc needs global_view and local_view beside {sorted(views)}: add them to MultiView')
         self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
         size, num = self.local_crop_size, self.num_local_crops
