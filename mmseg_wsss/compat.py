@@ -1,10 +1,10 @@
 """The one room for gaps between the versions of the libraries below us.
 
-Every patch looks first whether it is needed, so that a complete installation (full mmcv, CUDA torchvision) is left
-alone.
+Nothing of theirs is replaced. What importing this package adds to them, ``tests/test_imports.py`` lists: a stand-in for
+``mmcv._ext`` where it is absent, two operator names for a CUDA build of torchvision beside a CPU build of torch, and
+the folder of configs by its name.
 """
 
-import functools
 import importlib
 import importlib.util
 import sys
@@ -13,19 +13,20 @@ import warnings
 from importlib import metadata
 from importlib.machinery import ModuleSpec
 
-import numpy as np
 import torch
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
-# Module -> the distributions that bring it (upstream first, then the maintained forks) and the versions that can work.
+# Module -> the distributions that bring it (upstream first, then the maintained forks), the versions that can work, and
+# the newest release line that the tests ran with.
 _NEEDED = {
-    'torch': (('torch',), '>=2.6'),  # from here on torch.load reads tensors only, unless told otherwise
-    'mmengine': (('mmengine', 'onedl-mmengine'), '>=0.10.0,<1.0.0'),
-    'mmcv': (('mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmcv-full'), '>=2.0.0,<2.2.0'),
-    'mmseg': (('mmsegmentation', 'onedl-mmsegmentation'), '>=1.2.0,<2.0.0'),
-    'mmpretrain': (('mmpretrain', 'onedl-mmpretrain'), '>=1.2.0,<2.0.0'),
+    'torch': (('torch',), '>=2.6', '2.13'),  # from 2.6 on torch.load reads tensors only, unless told otherwise
+    'mmengine': (('mmengine', 'onedl-mmengine'), '>=0.10.0', '0.10'),
+    'mmcv': (('mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmcv-full'), '>=2.0.0,<2.2.0', '2.3'),
+    'mmseg': (('mmsegmentation', 'onedl-mmsegmentation'), '>=1.2.0', '1.4'),
+    'mmpretrain': (('mmpretrain', 'onedl-mmpretrain'), '>=1.2.0', '1.3'),
 }
-# The fork of mmsegmentation accepts the newer mmcv of its own family.
+# mmsegmentation refuses mmcv 2.2 itself; its fork accepts the newer mmcv of its own family.
 _FORK_NEEDED = {'mmcv': '>=2.0.0'}
 
 _OP_HINT = 'mmcv op {name!r} needs the compiled mmcv, but {remedy} or choose a part that needs no compiled op.'
@@ -57,7 +58,7 @@ def uses_forks() -> bool:
 
 def _version_problems(module: str, *, fork: bool) -> list[str]:
     """What is wrong with the installation of one module, each with the command that mends it."""
-    distributions, wanted = _NEEDED[module]
+    distributions, wanted, newest = _NEEDED[module]
     wanted = _FORK_NEEDED.get(module, wanted) if fork else wanted
     found = _installed(distributions)
     if not found:
@@ -76,6 +77,12 @@ def _version_problems(module: str, *, fork: bool) -> list[str]:
             if name == 'mmcv-full':  # the name of mmcv 1.x, of which there is no 2.x
                 remedy = f"pip uninstall -y mmcv-full && pip install 'mmcv{wanted}'"
             problems.append(f'{name} {version} cannot work, {wanted} is needed; mend it with: {remedy}')
+        elif Version(version).release[:2] > Version(newest).release:
+            warnings.warn(
+                f'{name} {version} is newer than all that mmseg_wsss was tested with ({newest}); if something fails: '
+                f"pip install '{name}=={newest}.*'",
+                stacklevel=4,
+            )
     return problems
 
 
@@ -105,7 +112,7 @@ class _MissingOps(types.ModuleType):
         return op
 
 
-def patch_mmcv_ops() -> None:
+def stand_in_for_mmcv_ops() -> None:
     """Let ``mmseg.models`` be imported with an mmcv that has no compiled ``mmcv._ext``."""
     if 'mmcv._ext' in sys.modules or importlib.util.find_spec('mmcv._ext') is not None:
         return
@@ -114,7 +121,7 @@ def patch_mmcv_ops() -> None:
     sys.modules['mmcv._ext'] = module
 
 
-def patch_torchvision_ops() -> None:
+def name_torchvision_ops() -> None:
     """Let a torchvision built for CUDA be imported beside a CPU-only torch, which lacks its two NMS operators."""
     try:
         importlib.import_module('torchvision')
@@ -124,43 +131,10 @@ def patch_torchvision_ops() -> None:
         library = torch.library.Library('torchvision', 'DEF')
         library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
         library.define('qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-        patch_torchvision_ops.library = library  # the definitions live as long as this object
+        name_torchvision_ops.library = library  # the definitions live as long as this object
         for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
             del sys.modules[name]
         importlib.import_module('torchvision')
-
-
-def _history_method(owner: type, name: str):
-    """What ``getattr`` is replaced by while a checkpoint is read: it hands out ``HistoryBuffer``'s statistics only."""
-    from mmengine.logging.history_buffer import HistoryBuffer
-
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
-        raise RuntimeError(f'checkpoint refused: it asks for the attribute {name!r} of {owner!r}')
-    return getattr(owner, name)
-
-
-def allow_mmengine_checkpoints() -> None:
-    """Allow-list the few harmless classes of an mmengine checkpoint for ``torch.load(weights_only=True)``.
-
-    mmengine pickles its log buffers with references to their methods, that is with ``getattr``; the real one would open
-    every door, so a version that knows only those methods stands in for it.
-    """
-    from mmengine.logging.history_buffer import HistoryBuffer
-
-    core = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
-    dtypes = [type(np.dtype(name)) for name in ('float32', 'float64', 'int32', 'int64', 'bool')]
-    torch.serialization.add_safe_globals(
-        [
-            HistoryBuffer,
-            (_history_method, 'builtins.getattr'),
-            (_history_method, '__builtin__.getattr'),
-            np.dtype,
-            np.ndarray,
-            *dtypes,
-            core.scalar,
-            core._reconstruct,
-        ]
-    )
 
 
 def register_config_package() -> None:
@@ -175,54 +149,12 @@ def register_config_package() -> None:
         MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
-def read_trained_batches_again() -> None:
-    """Let a resumed iteration-based training read the batches already trained once more, as upstream mmengine does.
-
-    Its fork moves the sampler on without reading: the same images then come with other crops and colours, because the
-    draws of a batch, here or in a worker process, go on from those of the batches before it. Reading them again costs
-    the time to load them, and makes a resumed training equal to an uninterrupted one (see ``IterationSeedHook``).
-    """
-    from mmengine.runner.loops import _InfiniteDataloaderIterator as BatchIterator
-
-    def read(batches: BatchIterator, count: int) -> None:
-        for _ in range(count):
-            next(batches)
-
-    if hasattr(BatchIterator, 'skip_iter'):
-        BatchIterator.skip_iter = read
-
-
-def patch_accuracy() -> None:
-    """Let mmseg's decode heads report ``acc_seg`` without making the host wait for the device twice per step.
-
-    mmseg picks the pixels that count by a mask, so their number has to be known on the host. The value is the same.
-    """
-    from mmseg.models.decode_heads import decode_head
-
-    if hasattr(decode_head.accuracy, '__wrapped__'):
-        return
-
-    @functools.wraps(decode_head.accuracy)
-    def accuracy(pred, target, topk=1, thresh=None, ignore_index=None):
-        if topk != 1 or thresh is not None or ignore_index is None or not len(pred):
-            return accuracy.__wrapped__(pred, target, topk, thresh, ignore_index)
-        counts = target != ignore_index
-        hits = (pred.argmax(dim=1) == target) & counts
-        eps = torch.finfo(torch.float32).eps
-        return ((hits.sum() + eps) * 100 / (counts.sum() + eps))[None]
-
-    decode_head.accuracy = accuracy
-
-
 def apply() -> None:
-    """Apply every patch that this environment needs; calling it again changes nothing."""
+    """Fill every gap that this environment has; calling it again changes nothing."""
     check_versions()
-    patch_mmcv_ops()
-    patch_torchvision_ops()
-    allow_mmengine_checkpoints()
+    stand_in_for_mmcv_ops()
+    name_torchvision_ops()
     register_config_package()
-    read_trained_batches_again()
-    patch_accuracy()
 
 
 apply()

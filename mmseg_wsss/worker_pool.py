@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -89,6 +90,8 @@ def run_tasks(function: Callable[[Any], Any], tasks: Iterable[Any], *, workers: 
 
 
 def _start_worker() -> None:
+    # Ctrl-C reaches every process: stopped while it holds a queue's lock, a worker would leave the others waiting.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     init_default_scope('mmseg')

@@ -179,8 +179,7 @@ def test_guard_accepts_what_can_work(monkeypatch, versions):
         ),
         (
             {'mmsegmentation': '0.30.0'},
-            'mmsegmentation 0.30.0 cannot work, >=1.2.0,<2.0.0 is needed; mend it with: '
-            "pip install 'mmsegmentation>=1.2.0,<2.0.0'",
+            "mmsegmentation 0.30.0 cannot work, >=1.2.0 is needed; mend it with: pip install 'mmsegmentation>=1.2.0'",
         ),
     ],
 )
@@ -199,6 +198,17 @@ def test_guard_names_all_problems_at_once(monkeypatch):
     first, *problems = str(caught.value).splitlines()
     assert first == 'mmseg_wsss cannot be used with this installation:'
     assert [problem.split()[0] for problem in problems] == ['mmengine', 'mmseg', 'mmpretrain']
+
+
+@pytest.mark.parametrize('versions', [{'torch': '2.14.0+cpu'}, {'mmengine': '1.0.0'}, {'mmsegmentation': '2.0.0rc1'}])
+def test_guard_warns_of_versions_that_nobody_tested(monkeypatch, versions):
+    _pretend(monkeypatch, **{**UPSTREAM, **versions})
+    ((name, version),) = versions.items()
+    with pytest.warns(
+        UserWarning, match=rf'{name} {re.escape(version)} is newer than all .* tested with \(\d'
+    ) as caught:
+        compat.check_versions()
+    assert len(caught) == 1
 
 
 def test_guard_warns_of_two_mmcv(monkeypatch):

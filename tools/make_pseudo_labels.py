@@ -57,7 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--threshold',
         type=float,
         metavar='X',
-        help="background score beside the CAMs, in [0, 1) (default: the model's background_threshold)",
+        help="background threshold of the CAMs, in [0, 1) (default: the model's background_threshold)",
     )
     add_background('--sweep', action='store_true', help='choose it: best mIoU on images with masks')
     add('--sweep-split', metavar='FILE', help='labelled images of the sweep (default: those that are labelled)')

@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 import mmseg_wsss  # noqa: F401  registers every part
+from mmseg_wsss.checkpoints import checked
 from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, use_crf, use_tta, whole_checkpoint
 from mmseg_wsss.engine.test_setup import add_metric
 from mmseg_wsss.fileio import whole_file
@@ -98,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     prepare_cpu_launch(cfg)
     runner = Runner.from_cfg(cfg)
     with whole_checkpoint(args.checkpoint, args.config):
-        runner.load_checkpoint(args.checkpoint, map_location='cpu', strict=True)
+        runner.load_checkpoint(checked(args.checkpoint), map_location='cpu', strict=True)
     metrics = runner.test()
     if is_main_process():
         name = 'test' + '_tta' * args.tta + '_crf' * bool(args.crf)

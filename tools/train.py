@@ -5,8 +5,10 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import find_latest_checkpoint
 from mmseg.registry import MODELS
 
+from mmseg_wsss.checkpoints import checked
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
 from mmseg_wsss.models import StartedLosses
 
@@ -61,6 +63,10 @@ def build_cfg(args: argparse.Namespace) -> Config:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'latest' else args.resume
+    if cfg.get('resume') and not cfg.get('load_from'):
+        cfg.load_from = find_latest_checkpoint(cfg.work_dir)
+    if cfg.get('load_from'):
+        cfg.load_from = checked(cfg.load_from)
     return cfg
 
 

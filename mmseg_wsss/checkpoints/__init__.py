@@ -1,7 +1,7 @@
 """Weight files: reading and writing them safely, fetching them, and renaming those of published implementations."""
 
 from .download import cache_folder, fetch
-from .files import read_checkpoint, read_weights, write_weights
+from .files import checked, read_checkpoint, read_weights, write_weights
 from .key_table import KeyTable, renamed, report_problems
 from .published_layouts import CLIP, LAYOUTS, MASK_TRANSFORMER, TIMM, TOCO, WEAKTR_CAM, WEAKTR_SEG
 from .zoo import ZOO, Weights, find
@@ -18,6 +18,7 @@ __all__ = [
     'KeyTable',
     'Weights',
     'cache_folder',
+    'checked',
     'fetch',
     'find',
     'read_checkpoint',

@@ -1,13 +1,16 @@
 """Weight files: tensors and nothing else, as ``.safetensors`` or as PyTorch's own files."""
 
 import argparse
+import importlib
 import pickle
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
+from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors import SafetensorError
 from torch import Tensor
@@ -17,6 +20,27 @@ from .download import fetch
 
 _PICKLED = ('.pth', '.pt', '.bin', '.ckpt', '.tar')
 _CONTAINERS = ('model', 'state_dict', 'teacher')
+_CHECKED = 'checked:'
+
+
+def _history_method(owner: type, name: str) -> Any:
+    """What ``getattr`` is replaced by while a checkpoint is read: it hands out ``HistoryBuffer``'s statistics only."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise pickle.UnpicklingError(f'GLOBAL {getattr(owner, "__name__", owner)}.{name}')
+    return getattr(owner, name)
+
+
+def _plain_classes() -> list:
+    """What a PyTorch file may hold beside tensors, without a way to run anything.
+
+    mmengine pickles its log buffers with references to their methods, that is with ``getattr``; the real one would open
+    every door, so a version that knows only those methods stands in for it.
+    """
+    core = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
+    dtypes = [type(np.dtype(name)) for name in ('float32', 'float64', 'int32', 'int64', 'bool')]
+    methods = [(_history_method, f'{module}.getattr') for module in ('builtins', '__builtin__')]
+    arrays = [np.dtype, np.ndarray, *dtypes, core.scalar, core._reconstruct]
+    return [argparse.Namespace, HistoryBuffer, *methods, *arrays]
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -45,7 +69,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
         except SafetensorError as error:
             raise ValueError(f'{path}: no safetensors file, or cut short ({error})') from error
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(_plain_classes()):
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's own text is not passed on: it advises to read the file unsafely
@@ -105,7 +129,16 @@ def write_weights(state: dict[str, Tensor], path: str | Path) -> None:
             torch.save(plain, temporary)
 
 
-@CheckpointLoader.register_scheme(prefixes=('', 'http://', 'https://'), force=True)
-def load_from_checked(filename: str, map_location: Any = None) -> Any:
-    """mmengine's loader of files and URLs, wherever it loads: ``load_from``, ``Pretrained``, ``load_checkpoint``."""
-    return read_checkpoint(filename, map_location)
+def checked(path: str | Path) -> str:
+    """The name by which mmengine loads a file or URL through :func:`read_checkpoint`: ``checked:PATH``.
+
+    Its own loader stays what it is: it knows no ``.safetensors``, refuses its own checkpoints where torch reads tensors
+    only, and answers a broken file in torch's words. ``checked:`` is one more scheme beside ``http://`` and ``s3://``,
+    good in ``load_from`` and ``load_checkpoint``.
+    """
+    return f'{_CHECKED}{str(path).removeprefix(_CHECKED)}'
+
+
+@CheckpointLoader.register_scheme(prefixes=_CHECKED)
+def _load_checked(filename: str, map_location: Any = None) -> Any:
+    return read_checkpoint(filename.removeprefix(_CHECKED), map_location)

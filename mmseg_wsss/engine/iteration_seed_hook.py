@@ -28,9 +28,10 @@ class IterationSeedHook(Hook):
     - model: seeded anew before each iteration;
     - data (read with ``num_workers=0``): seeded at the start of each epoch, put aside during the step and during
       validation. mmengine's ``IterBasedTrainLoop`` reads the batches that were already trained once more when it
-      resumes (``compat`` sees to it), which brings this stream, and the workers' own ones, to where they were.
+      resumes, which brings this stream, and the workers' own ones, to where they were.
 
-    A step thus has the same loss after ``--resume`` as without interruption.
+    A step thus has the same loss after ``--resume`` as without interruption. The fork onedl-mmengine moves its sampler
+    on without reading: with it the images after ``--resume`` are the same, their crops and colours are other draws.
     """
 
     priority = 'VERY_HIGH'

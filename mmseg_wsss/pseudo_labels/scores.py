@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from ..checkpoints import checked
 from ..engine import whole_checkpoint
 from ..models import CAMSegmentor
 from ..models.refiners import unit_image
@@ -69,7 +70,7 @@ def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
             )
         segmentor = model.module
     with whole_checkpoint(checkpoint, cfg.filename):
-        load_checkpoint(segmentor, checkpoint, map_location='cpu', strict=True, logger='silent')
+        load_checkpoint(segmentor, checked(checkpoint), map_location='cpu', strict=True, logger='silent')
     if segmentor.test_cfg is None:
         segmentor.test_cfg = {'mode': 'whole'}
     segmentor.test_cfg['cam'] = source == 'cam'

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 
-from mmseg_wsss.checkpoints import cache_folder, download, fetch, read_weights, write_weights
+from mmseg_wsss.checkpoints import cache_folder, checked, download, fetch, read_weights, write_weights
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -110,7 +110,7 @@ def test_weights_are_read_from_an_address(server, tmp_path, monkeypatch):
     url = f'{server.url}/net-{hashlib.sha256(server.content).hexdigest()}.safetensors'
     for _ in range(2):
         assert torch.equal(read_weights(url)['a'], torch.arange(6.0))
-    assert torch.equal(CheckpointLoader.load_checkpoint(url, map_location='cpu')['a'], torch.arange(6.0))
+    assert torch.equal(CheckpointLoader.load_checkpoint(checked(url), map_location='cpu')['a'], torch.arange(6.0))
     assert len(server.paths) == 1
 
 

@@ -1,13 +1,14 @@
 import argparse
 import os
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
-from mmseg_wsss.checkpoints import read_checkpoint, read_weights, write_weights
+from mmseg_wsss.checkpoints import checked, read_checkpoint, read_weights, write_weights
 
 
 class Evil:
@@ -57,13 +58,37 @@ def test_containers_are_opened_and_what_lies_beside_is_left(tmp_path, state, con
 
 def test_our_own_checkpoints_with_log_buffers(tmp_path, state):
     buffer = HistoryBuffer()
-    buffer.update(2.0)
-    torch.save(dict(state_dict=state, message_hub={'loss': buffer}), tmp_path / 'iter_1.pth')
-    assert read_checkpoint(tmp_path / 'iter_1.pth')['message_hub']['loss'].mean() == 2.0
+    for value in (1.0, np.float64(4.0)):
+        buffer.update(value)
+    file = dict(state_dict=state, message_hub={'loss': buffer}, lr=np.float64(0.5))
+    torch.save(file, tmp_path / 'iter_1.pth')
+    read = read_checkpoint(tmp_path / 'iter_1.pth')
+    assert read['message_hub']['loss'].mean() == 2.5
+    assert read['message_hub']['loss'].statistics('max') == 4.0
+    assert read['lr'] == 0.5
+
+
+class Reach:
+    """Pickles as ``getattr(owner, name)``: what an attacker's file would ask for."""
+
+    def __init__(self, owner, name):
+        self.asked = owner, name
+
+    def __reduce__(self):
+        return getattr, self.asked
+
+
+@pytest.mark.parametrize(
+    ('owner', 'name', 'told'), [(dict, 'fromkeys', 'dict'), (HistoryBuffer, 'update', r'\w+\.update')]
+)
+def test_getattr_stays_closed(tmp_path, owner, name, told):
+    torch.save({'x': Reach(owner, name)}, tmp_path / 'evil.pth')
+    with pytest.raises(ValueError, match=rf'evil\.pth: refused, it asks for {told}, which is no tensor'):
+        read_checkpoint(tmp_path / 'evil.pth')
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-@pytest.mark.parametrize('read', [read_checkpoint, CheckpointLoader.load_checkpoint])
+@pytest.mark.parametrize('read', [read_checkpoint, lambda path: CheckpointLoader.load_checkpoint(checked(path))])
 def test_code_in_a_file_is_not_run(tmp_path, state, monkeypatch, zipped, read):
     monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')  # opens torch.load where nothing is said
     path, trace = tmp_path / 'evil.pth', tmp_path / 'trace'
@@ -106,5 +131,5 @@ def test_torchscript_says_how_to_get_the_weights(tmp_path):
 def test_mmengine_loads_safetensors_by_its_own_function(tmp_path):
     source, target = nn.Linear(3, 2), nn.Linear(3, 2)
     write_weights(source.state_dict(), tmp_path / 'net.safetensors')
-    load_checkpoint(target, str(tmp_path / 'net.safetensors'), map_location='cpu', strict=True)
+    load_checkpoint(target, checked(tmp_path / 'net.safetensors'), map_location='cpu', strict=True)
     assert torch.equal(target.weight, source.weight)

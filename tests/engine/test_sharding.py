@@ -15,6 +15,7 @@ from PIL import Image
 from tool_module import load_tool
 from toy_runs import MODEL, toco_config, without_draws
 
+from mmseg_wsss.checkpoints import checked
 from mmseg_wsss.engine import ShardedStrategy, sharding
 
 VIT_L = ROOT / 'configs' / 'toco' / 'toco_vit-l16-in21k_8xb1-fsdp-20k_voc12aug-448x448.py'
@@ -26,7 +27,7 @@ def _config(folder, name: str, *, sharded: bool, **changes) -> Config:
     cfg.custom_hooks[1].folder = str(folder / name / 'losses')
     cfg.work_dir = str(folder / name)
     cfg.experiment_name = f'{folder.name}-{name}'
-    cfg.load_from = str(folder / 'start.pth')
+    cfg.load_from = checked(folder / 'start.pth')
     cfg.env_cfg = {'dist_cfg': {'backend': 'gloo'}}
     if sharded:
         full = Config.fromfile(VIT_L)
@@ -69,7 +70,7 @@ def runs(tmp_path_factory):
         'adam_whole': _config(folder, 'adam_whole', sharded=False, **adam),
         'adam': _config(folder, 'adam', sharded=True, **adam),
         'resumed': _config(
-            folder, 'resumed', sharded=True, resume=True, load_from=str(folder / 'adam' / 'iter_3.pth'), **adam
+            folder, 'resumed', sharded=True, resume=True, load_from=checked(folder / 'adam' / 'iter_3.pth'), **adam
         ),
         'bf16': _config(folder, 'bf16', sharded=True, **{'optim_wrapper.type': 'BF16OptimWrapper'}),
     }

@@ -10,7 +10,7 @@ from mmengine.runner import load_checkpoint
 from published import published_weights
 from tiny_weaktr import build_weaktr
 
-from mmseg_wsss.checkpoints import WEAKTR_CAM, read_weights
+from mmseg_wsss.checkpoints import WEAKTR_CAM, checked, read_weights
 
 main = runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'model_converters' / 'published.py'))['main']
 
@@ -32,7 +32,7 @@ def test_our_own_network_goes_out_and_comes_in(tmp_path):
     main(['weaktr-cam', str(tmp_path / 'iter_3.pth'), str(tmp_path / 'theirs.safetensors'), '--reverse'])
     assert 'adaptive_attention_fusion.attn_feat_ffn.0.bias' in read_weights(tmp_path / 'theirs.safetensors')
     main(['weaktr-cam', str(tmp_path / 'theirs.safetensors'), str(tmp_path / 'again.safetensors')])
-    load_checkpoint(target, str(tmp_path / 'again.safetensors'), map_location='cpu', strict=True)
+    load_checkpoint(target, checked(tmp_path / 'again.safetensors'), map_location='cpu', strict=True)
     assert all(torch.equal(value, target.state_dict()[key]) for key, value in source.state_dict().items())
     assert WEAKTR_CAM.to_ours(read_weights(tmp_path / 'theirs.safetensors')).keys() == source.state_dict().keys()
 

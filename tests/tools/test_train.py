@@ -48,7 +48,7 @@ def test_resume_from_the_latest_or_from_a_file(build):
     latest = build('load_from = "weights.pth"', '--resume')
     assert (latest.resume, latest.load_from) == (True, None)
     named = build('load_from = "weights.pth"', '--resume', 'iter_3.pth')
-    assert (named.resume, named.load_from) == (True, 'iter_3.pth')
+    assert (named.resume, named.load_from) == (True, 'checked:iter_3.pth')
 
 
 def test_amp_replaces_the_plain_wrapper_only(build):
