@@ -100,9 +100,10 @@ class TransformTimer:
             path = outer + type(transform).__name__
             self.seconds[path] = 0.0
             self._measure(transform, path)
-            for name, inner in vars(transform).items():
-                if isinstance(inner, Compose):
-                    self._wrap(inner, f'{path}/{name}/')
+            for name, part in vars(transform).items():
+                for key, inner in part.items() if isinstance(part, dict) else [(name, part)]:
+                    if isinstance(inner, Compose):
+                        self._wrap(inner, f'{path}/{key}/')
 
     def _measure(self, transform: BaseTransform, path: str) -> None:
         original = transform.transform

@@ -104,7 +104,7 @@ def wrap_parts(timer: PartTimer, model: ToCo, optim: OptimWrapper) -> None:
     timer.wrap(model, 'pseudo_label', 'pseudo-label')
     if model.refiner is not None:
         timer.wrap(model.refiner, 'forward', 'refiner')
-    timer.wrap(model, '_decode_head_forward_train', 'decode head and its loss')
+    timer.wrap(model, 'segmentation_losses', 'segmentation losses')
     timer.wrap(optim, 'backward', 'backward')
     for method in ('step', 'zero_grad'):
         timer.wrap(optim, method, 'optimizer')

@@ -6,7 +6,8 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale_factor=scale, keep_ratio=True) for scale in (1.0, 1.25, 1.5)],
+            # not `Resize`, which rounds to the nearest side: published sides are rounded down
+            [dict(type='RandomScale', ratio_range=(scale, scale)) for scale in (1.0, 1.25, 1.5)],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             # The truth is loaded after the flip: predictions are turned back and resized before they are compared.
             [dict(type='LoadMask')],

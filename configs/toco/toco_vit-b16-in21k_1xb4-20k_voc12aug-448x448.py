@@ -19,9 +19,15 @@ _base_ = [
 checkpoint = (
     'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_p16_224-80ecf9dd.pth'
 )
-model = dict(
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)), loss_ctc=dict(extra_negative_term=True)
+# As published, PyTorch's own initial weights of convolutions: uniform within 1 / sqrt(fan-in)
+conv_init = dict(
+    type='Kaiming', layer='Conv2d', a=5**0.5, mode='fan_in', nonlinearity='leaky_relu', distribution='uniform'
 )
-# As published; native sizes: val_dataloader.dataset.pipeline=$test_pipeline of ../_base_/datasets/wsss_pipelines.py
+model = dict(
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+    loss_ctc=dict(extra_negative_term=True),
+    decode_head=dict(init_cfg=conv_init),
+)
+# As published. For native sizes the same two lines in a config on top, with `_base_.test_pipeline`.
 val_dataloader = dict(dataset=dict(pipeline=_base_.squashed_test_pipeline))
 test_dataloader = val_dataloader

@@ -1,7 +1,7 @@
 """ToCo, ViT-B/16 ImageNet-21k, MS COCO 2014, crops of 448.
 
 Reproduces: ToCo (CVPR 2023), Table 2, COCO, the row marked with a dagger.
-Expected:   COCO val segmentation 42.3 (multi-scale + CRF). Not run by us.
+Expected:   COCO val segmentation 42.3 at native sizes (multi-scale + CRF). Not run by us.
 Time:       published 27 h on 4 GPUs; ours not run.
 Command:    python tools/train.py configs/toco/toco_vit-b16-in21k_1xb8-80k_coco14-448x448.py
 """
@@ -18,12 +18,16 @@ _base_ = [
 checkpoint = (
     'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_p16_224-80ecf9dd.pth'
 )
+# As published, PyTorch's own initial weights of convolutions: uniform within 1 / sqrt(fan-in)
+conv_init = dict(
+    type='Kaiming', layer='Conv2d', a=5**0.5, mode='fan_in', nonlinearity='leaky_relu', distribution='uniform'
+)
 num_classes = 80
 model = dict(
     backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
     cam_head=dict(num_classes=num_classes),
     aux_cam_head=dict(num_classes=num_classes),
-    decode_head=dict(num_classes=num_classes + 1),
+    decode_head=dict(num_classes=num_classes + 1, init_cfg=conv_init),
     loss_ctc=dict(temperature=1.0, extra_negative_term=True),
     cam_thresholds=(0.25, 0.65),
     background_threshold=0.45,

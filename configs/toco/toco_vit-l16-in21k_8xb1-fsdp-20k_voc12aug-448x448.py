@@ -2,7 +2,7 @@
 
 Reproduces: nothing published; the recipe of ViT-B with twice the batch, a rate that was not tuned, and the auxiliary
             classifier at the same relative depth (block 20 of 24).
-Expected:   no published number. Not run by us at this size.
+Expected:   no published number; tests at 448x448. Not run by us at this size.
 Time:       not run; docs/scaling.md estimates it.
 Command:    tools/dist_train.sh configs/toco/toco_vit-l16-in21k_8xb1-fsdp-20k_voc12aug-448x448.py 8
 """
@@ -22,7 +22,7 @@ optim_wrapper = dict(type='BF16OptimWrapper')
 
 # FSDP is a strategy of mmengine's other runner. Each block's weights are gathered when it runs; those outside of blocks
 # are gathered once for the step, in which `backbone.tokens` and the classifiers' weights are used directly. The EMA
-# twin stays whole in every process: it is written to within the step, which FSDP's views of weights do not allow.
+# teacher stays whole in every process: it is written to within the step, which FSDP's views of weights do not allow.
 # Losses and weights are those of DDP.
 runner_type = 'FlexibleRunner'
 strategy = dict(

@@ -1,4 +1,4 @@
-"""The fully supervised twin of ToCo's decoder on six VOC classes: the same but for true masks.
+"""Fully supervised counterpart of ToCo's decoder on six VOC classes: the same but for ground truth masks.
 
 Reproduces: nothing published; the upper bound beside toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py.
 Expected:   not run yet.

@@ -1,7 +1,7 @@
-"""The fully supervised twin of ToCo's decoder: same network, images, photometry and schedule, true masks.
+"""Fully supervised counterpart of ToCo's decoder: same network, images, photometry and schedule, ground truth masks.
 
 Reproduces: the fully supervised row of ToCo (CVPR 2023), Table 3, ViT-B: the bound of its ratio of 86.4 %.
-Expected:   VOC val 82.3. Not run by us.
+Expected:   VOC val 82.3; the paper does not say at which size. Ours tests at 448x448. Not run by us.
 Time:       not run.
 Command:    python tools/train.py configs/weaktr/fully_fcn_vit-b16-in21k_1xb4-20k_voc12aug-448x448.py
 """

@@ -1,4 +1,4 @@
-"""The fully supervised twin of WeakTr's second stage on six VOC classes: same network and budget, true masks.
+"""Fully supervised counterpart of WeakTr's second stage on six VOC classes, same budget, ground truth masks.
 
 Reproduces: nothing published; the upper bound beside weaktr-seg_deit-t16_1xb8-1.5k_voc12-animals-256x256.py, without
             gradient clipping.

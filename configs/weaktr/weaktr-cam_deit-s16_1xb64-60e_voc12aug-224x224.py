@@ -2,7 +2,7 @@
 
 Reproduces: arXiv 2304.01184, Table 4: CAM of 66.2 mIoU on train (precision 76.4, recall 83.1); 69.4 in the authors'
             repository.
-Expected:   66.2 mIoU (CAM, VOC 2012 train) at the best background score, about 0.43; not run
+Expected:   66.2 mIoU (CAM, VOC 2012 train) at the best background threshold, about 0.43; not run
 Time:       1 h 23 min on one TITAN X (published)
 Command:    python tools/train.py configs/weaktr/weaktr-cam_deit-s16_1xb64-60e_voc12aug-224x224.py
 """

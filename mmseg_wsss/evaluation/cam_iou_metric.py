@@ -27,7 +27,7 @@ class CAMIoUMetric(BaseMetric):
     - ``precision`` = TP / (TP + FP) and ``recall`` = TP / (TP + FN), means over the classes where they are defined.
     - ``FP`` = FP / (TP + FP + FN), the over-activated share, and ``FN`` = FN / (TP + FP + FN), the missed share, means
       over the same classes as ``mIoU``: ``mIoU + FP + FN = 100``.
-    - for CAMs all of these at the method's ``background_threshold``, and the best of 0.01, 0.02 .. 0.99:
+    - for CAMs all of these at the method's ``background_threshold``, and the best of 0.01, 0.02 .. 0.99 and that one:
       ``best_mIoU``, ``best_precision``, ``best_recall``, ``best_threshold``.
 
     Pixels of the truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per class is

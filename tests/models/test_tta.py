@@ -91,7 +91,7 @@ def test_pipeline_of_the_fragment(picture):
         tta = MODELS.build(dict(**config.tta_model, module={'type': 'RedLogits'}))
         pipeline = Compose(config.tta_pipeline)
     data = pipeline({'img_path': str(folder / 'image.png'), 'seg_map_path': str(folder / 'mask.png'), 'seg_fields': []})
-    assert [tuple(image.shape[1:]) for image in data['inputs']] == [(24, 30)] * 2 + [(30, 38)] * 2 + [(36, 45)] * 2
+    assert [tuple(image.shape[1:]) for image in data['inputs']] == [(24, 30)] * 2 + [(30, 37)] * 2 + [(36, 45)] * 2
     assert [s.flip for s in data['data_samples']] == [False, True] * 3
     merged = tta.test_step(pseudo_collate([data]))[0]
     assert np.array_equal(merged.gt_sem_seg.data[0].numpy(), truth)

@@ -1,6 +1,6 @@
 # Training of a second stage: mmseg's augmentation for VOC, images with a shorter side of 520 times 0.5-2, crops of 480.
-# The mask that is learnt is a pseudo-mask; the truth, where the data set has it (`data_prefix.truth_path`), only serves
-# the log.
+# The mask that is learnt is a pseudo-mask; the ground truth, where the data set has it (`data_prefix.truth_path`), only
+# serves the log.
 retrain_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadMask'),

@@ -7,7 +7,7 @@
 #                           train_pipeline[1].geometry[-1].crop_size = (224, 224)
 #                           train_pipeline[1].free.global_view[0].scale = 224
 #   one view (classifier):  train_pipeline[1] = dict(type='MultiView', geometry=_base_.geometry, img=_base_.img_view)
-#   with masks (the fully supervised twin):
+#   with masks (the fully supervised counterpart):
 #                           [dict(type='LoadImage'), dict(type='LoadMask'), *_base_.geometry, *_base_.img_view,
 #                            dict(type='PackWSSSInputs')]
 crop_size = (448, 448)

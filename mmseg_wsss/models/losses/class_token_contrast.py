@@ -23,7 +23,7 @@ def class_token_contrast(
 
     Args:
         student: projections of all views (B, V, P), the global ones first; gradients flow into them.
-        teacher: projections of the global views by the EMA twin (B, G, P).
+        teacher: projections of the global views by the EMA teacher (B, G, P).
         positive: bool (B, V); True for the global views and the local crops that show an object.
         temperature: t.
         eps: keeps the denominator away from zero.

@@ -1,4 +1,4 @@
-"""Projection head of class token contrast and its slowly following twin."""
+"""Projection head of class token contrast and its slowly following EMA teacher."""
 
 import torch
 import torch.nn.functional as F
@@ -52,13 +52,13 @@ class _SteadyAverage(ExponentialMovingAverage):
 
 @MODELS.register_module()
 class EMAProjector(BaseModule):
-    """The trained projection head P^l and its EMA twin P^g (ToCo section 4.3).
+    """The trained projection head P^l and its EMA teacher P^g (ToCo section 4.3).
 
-    The twin is part of the model, so that a resumed run continues with it.
+    The teacher is part of the model, so that a resumed run continues with it.
 
     Args:
         in_channels: token width D.
-        momentum: rho of ``g <- rho * g + (1 - rho) * l``; published 0.9, 0 makes the twin a copy.
+        momentum: rho of ``g <- rho * g + (1 - rho) * l``; published 0.9, 0 makes the teacher a copy.
         hidden_channels, bottleneck_channels, out_channels: widths, see :class:`ProjectionHead`.
     """
 
@@ -81,11 +81,11 @@ class EMAProjector(BaseModule):
             out_channels=out_channels,
         )
         # mmengine's momentum is 1 - rho and must stay below 1 (rho = 0 is a copy to float precision); its first update
-        # copies, so the twin begins as the initialised student.
+        # copies, so the teacher begins as the initialised student.
         self.teacher = _SteadyAverage(self.student, momentum=min(1 - momentum, 1 - 1e-7))
 
     def update(self) -> None:
-        """Move the twin once towards the trained head; call it once per training step."""
+        """Move the teacher once towards the trained head; call it once per training step."""
         self.teacher.update_parameters(self.student)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -94,5 +94,5 @@ class EMAProjector(BaseModule):
 
     @torch.no_grad()
     def project_global(self, tokens: Tensor) -> Tensor:
-        """Project with the twin, without gradient: (..., D) to (..., P)."""
+        """Project with the teacher, without gradient: (..., D) to (..., P)."""
         return self.teacher(tokens)

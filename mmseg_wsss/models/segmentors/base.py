@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 Starts = Mapping[str, int]
 BACKGROUND_THRESHOLD = 0.5
@@ -23,7 +23,7 @@ class CAMSegmentor:
         views: names of the training inputs beside ``img`` that the loss needs, for :meth:`named_views`.
 
     Args:
-        background_threshold: the one background score of its CAMs, in [0, 1): a pixel whose CAMs all stay at or below
+        background_threshold: the one threshold of its CAMs, in [0, 1): a pixel whose CAMs all stay at or below
             it is background, in ``predict``, in the metric, on pages, and by default in the label tool.
         **kwargs: of mmseg's class.
 
@@ -137,7 +137,7 @@ class StartedLosses:
 
     def has_begun(self, name: str) -> bool:
         """Whether a loss counts in this iteration."""
-        return self.iteration >= self.starts[name]
+        return self.iteration >= self.starts.get(name, 0)
 
     def begun(self) -> set[str]:
         """The losses that are on and count in this iteration."""
@@ -152,7 +152,8 @@ class StartedLosses:
         """
         waiting = {name for loss, names in self.trains.items() if not self.has_begun(loss) for name in names}
         modules = [module for name, module in self.named_children() if name in waiting]
-        return dict(loss_not_begun=_zero(modules)) if modules else {}
+        trained = [one for module in modules for one in module.parameters() if one.requires_grad]
+        return dict(loss_not_begun=0 * sum(one.sum() for one in trained)) if trained else {}
 
     def get_extra_state(self) -> Tensor:
         """The iteration counter, as a tensor beside the parameters: mmengine broadcasts the whole state."""
@@ -161,9 +162,3 @@ class StartedLosses:
     def set_extra_state(self, state: Tensor) -> None:
         """Restore the iteration counter."""
         self.iteration = int(state)
-
-
-def _zero(modules: Sequence[nn.Module]) -> Tensor:
-    """0 with a gradient of 0 for every parameter that is trained."""
-    trained = (one for module in modules for one in module.parameters() if one.requires_grad)
-    return 0 * sum(parameter.sum() for parameter in trained)

@@ -77,3 +77,44 @@ def test_squashed_evaluation_is_the_published_one(model, tmp_path, size):
     assert {0, 4, 12} == set(theirs.unique().tolist())
     # our logits are resized in two steps: 28 -> 448 -> native
     assert (sample.seg_logits.data.argmax(0) == logits.argmax(0)).float().mean() > 0.97
+
+
+@pytest.mark.parametrize('size', [(60, 371), (90, 101)])
+def test_three_scales_and_flips_are_the_published_ones(model, tmp_path, size):
+    rng = np.random.default_rng(2)
+    coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8))
+    image = np.asarray(coarse.resize(size[::-1], Image.Resampling.BICUBIC))
+    Image.fromarray(image).save(tmp_path / 'photo.png')
+    cfg = Config.fromfile(CONFIG)
+    item = Compose(cfg.tta_pipeline)(dict(img_path=str(tmp_path / 'photo.png'), seg_map_path=None))
+    sizes = [tuple(int(side * scale) for side in size) for scale in (1.0, 1.25, 1.5) for _ in range(2)]
+    assert [tuple(view.shape[1:]) for view in item['inputs']] == sizes
+
+    x = (torch.from_numpy(image).permute(2, 0, 1).float() - MEAN) / STD
+    merged = []
+    with torch.no_grad():
+        for scaled in sizes[::2]:
+            view = F.interpolate(x[None], size=scaled, mode='bilinear', align_corners=False)
+            logits = [model.decode_head(model.backbone(one)) for one in (view, view.flip(-1))]
+            straight, mirrored = (F.interpolate(one, size=size, mode='bilinear') for one in logits)
+            merged.append(straight + mirrored.flip(-1))
+        expected = torch.stack(merged).amax(0)[0]
+        model.test_cfg.cam = False
+        tta = MODELS.build(dict(cfg.tta_model, module=model))
+        sample = tta.test_step(pseudo_collate([item]))[0]
+        model.test_cfg.cam = True
+    error = (sample.seg_logits.data - expected).abs().mean() / expected.std()
+    assert error < 0.05, 'images rounded to whole numbers, logits resized in two steps'
+    assert (sample.seg_logits.data.argmax(0) == expected.argmax(0)).float().mean() > 0.97
+
+
+def test_initial_weights_of_the_decoder_are_pytorchs(model):
+    torch.manual_seed(0)
+    model.decode_head.init_weights()
+    convs = [part for part in model.decode_head.modules() if isinstance(part, torch.nn.Conv2d)]
+    assert len(convs) == 3
+    for conv in convs:
+        bound = conv.weight[0].numel() ** -0.5
+        assert conv.weight.abs().max() <= bound
+        assert conv.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.08)
+        assert conv.bias.abs().max() == 0
