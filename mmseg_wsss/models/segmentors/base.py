@@ -137,7 +137,7 @@ class StartedLosses:
 
     def has_begun(self, name: str) -> bool:
         """Whether a loss counts in this iteration."""
-        return self.iteration >= self.starts[name]
+        return self.iteration >= self.starts.get(name, 0)
 
     def begun(self) -> set[str]:
         """The losses that are on and count in this iteration."""
