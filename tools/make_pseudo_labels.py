@@ -21,7 +21,6 @@ from mmseg.registry import MODELS
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, use_tta
 from mmseg_wsss.fileio import file_sha256
-from mmseg_wsss.models import BACKGROUND_THRESHOLD
 from mmseg_wsss.models.refiners import importable, on_cpu
 from mmseg_wsss.pseudo_labels import (
     REFINERS,
@@ -109,12 +108,14 @@ def build_cfg(args: argparse.Namespace) -> Config:
         raise ValueError('a segmentation has its own background: --threshold and --sweep are for CAMs (--source cam)')
     if args.source == 'cam' and args.tta:
         raise ValueError('CAMs are taken at several scales and flips already (cam_scales): --tta is for segmentations')
-    if args.source == 'cam' and not background:
-        args.threshold = cfg.model.get('background_threshold', BACKGROUND_THRESHOLD)
     if args.tta:
         use_tta(cfg)
     elif cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    if args.source == 'cam' and not background:
+        args.threshold = cfg.model.get('background_threshold')
+        if args.threshold is None:  # the default of a method's own class is known to its instances alone
+            args.threshold = MODELS.build(cfg.model).background_threshold
     return cfg
 
 

@@ -78,7 +78,7 @@ class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
     def set_starts(self, starts: Starts | None, names: Sequence[str]) -> None:
         """As in the contract; the dense energy does not begin before the segmentation loss, whose logits it needs."""
         super().set_starts(starts, names)
-        if self.loss_reg and self.starts['loss_reg'] < self.starts['loss_seg']:
+        if self.loss_reg and self.starts.get('loss_reg', 0) < self.starts.get('loss_seg', 0):
             raise ValueError(f'loss_reg needs the logits of loss_seg: it cannot begin before it, got starts={starts}')
 
     def classification_losses(self, maps: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:

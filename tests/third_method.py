@@ -1,0 +1,79 @@
+"""A method from outside of the package, as a module of its user: a CAM that is fused from two depths of the encoder.
+
+It has a threshold, a loss and names of CAMs of its own; ``custom_imports`` of a config brings it in.
+"""
+
+import torch
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from mmseg_wsss.models import SingleStage
+from mmseg_wsss.structures import image_scores
+
+HEAD = {'type': 'ClsCAMHead', 'num_classes': 3, 'in_channels': 24}
+NORMALISATION = {'mean': [120.0] * 3, 'std': [60.0] * 3, 'bgr_to_rgb': True, 'pad_val': 0, 'seg_pad_val': 255}
+MODEL = {
+    'type': 'FusedDepths',
+    'data_preprocessor': {'type': 'WSSSDataPreProcessor', 'size': (64, 64), **NORMALISATION},
+    'backbone': {
+        'type': 'TokenViT',
+        'arch': {'embed_dims': 24, 'num_layers': 3, 'num_heads': 2, 'feedforward_channels': 48},
+        **{'img_size': 64, 'patch_size': 8, 'out_indices': (1, 2)},
+    },
+    'cam_head': HEAD | {'in_index': 1},
+    'aux_cam_head': HEAD | {'in_index': 0},
+    'refiner': {'type': 'PAR', 'num_iter': 2, 'dilations': (1, 2)},
+    'loss_agree': {'type': 'AgreementLoss', 'loss_weight': 0.5},
+    'starts': {'loss_seg': 2},
+    'decode_head': {
+        'type': 'FCNHead',
+        'in_channels': 24,
+        'in_index': 1,
+        'channels': 16,
+        'num_convs': 1,
+        'concat_input': False,
+        'norm_cfg': None,
+        'num_classes': 4,
+        'align_corners': False,
+    },
+    'test_cfg': {'mode': 'whole', 'cam': True},
+}
+
+
+@MODELS.register_module()
+class AgreementLoss(nn.Module):
+    """Mean squared difference of two classifiers' probabilities."""
+
+    def __init__(self, *, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return self.loss_weight * (first.sigmoid() - second.sigmoid()).square().mean()
+
+
+@MODELS.register_module()
+class FusedDepths(SingleStage):
+    """Two classifiers that agree; the mean of their CAMs labels the images for the decode head."""
+
+    def __init__(self, *, loss_agree: dict, starts: dict, background_threshold: float = 0.3, **kwargs) -> None:
+        super().__init__(background_threshold=background_threshold, **kwargs)
+        self.loss_agree = MODELS.build(loss_agree)
+        self.set_starts(starts, ('loss_seg',))
+
+    def raw_cams(self, maps: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        deep, shallow = self.cam_head.cams(maps), self.aux_cam_head.cams(maps)
+        return {'fused': torch.stack((deep, shallow)).mean(dim=0), 'shallow': shallow}
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        maps, label = self.backbone(inputs), image_scores(data_samples)
+        agree = self.loss_agree(self.cam_head(maps), self.aux_cam_head(maps))
+        losses = self.classification_losses(maps, label) | {'loss_agree': agree}
+        if self.has_begun('loss_seg'):
+            present, valid = self.present_classes(label, data_samples), self.valid_mask(inputs, data_samples)
+            pseudo = self.pseudo_label(inputs, self.training_cams(inputs, maps, present)['fused'], present, valid)
+            losses |= self.segmentation_losses(maps, pseudo, data_samples, images=inputs, valid=valid)
+        losses |= self.not_begun()
+        self.iteration += 1
+        return losses
