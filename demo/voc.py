@@ -64,8 +64,7 @@ def find(data: str | Path) -> Layout:
 
 def use(layout: Layout, cfg: Config, weights: str | None) -> None:
     """Put images, classes and pretrained weights (None keeps the config's) into a config of either method, in place."""
-    parts = [('train', layout.train, None), ('val', layout.val, layout.masks), ('test', layout.val, layout.masks)]
-    for loader, names, masks in parts:
+    for loader, names, masks in (('train', layout.train, None), ('test', layout.val, layout.masks)):
         dataset = cfg[f'{loader}_dataloader'].dataset
         dataset.update(data_root=str(layout.root), classes=layout.classes, ann_file=names)
         if 'image_labels' in dataset:
