@@ -88,14 +88,14 @@ def write_config(name: str, args: argparse.Namespace, layout: voc.Layout | None)
     cfg = Config.fromfile(ROOT / 'configs' / (DRAWN if layout is None else REAL)[name])
     usual = cfg.train_cfg.max_iters
     iters = args.iters or (usual if layout is None else REAL_ITERS)
-    cfg.train_cfg = dict(cfg.train_cfg, max_iters=iters)
+    # no validation: the test comes right after the training
+    cfg.train_cfg = dict(cfg.train_cfg, max_iters=iters, val_begin=iters + 1)
     for one in cfg.param_scheduler:
         one.update(begin=one.begin * iters // usual, end=max(1, one.end * iters // usual))
     if 'starts' in cfg.model:
         cfg.model.starts = {loss: at * iters // usual for loss, at in cfg.model.starts.items()}
     if layout is not None:
         voc.use(layout, cfg, args.weights)
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None  # the test comes right after the training
     path = args.out / f'{name}.py'
     args.out.mkdir(parents=True, exist_ok=True)
     cfg.dump(path)

@@ -64,7 +64,8 @@ def find(data: str | Path) -> Layout:
 
 def use(layout: Layout, cfg: Config, weights: str | None) -> None:
     """Put images, classes and pretrained weights (None keeps the config's) into a config of either method, in place."""
-    for loader, names, masks in (('train', layout.train, None), ('test', layout.val, layout.masks)):
+    parts = [('train', layout.train, None), ('val', layout.val, layout.masks), ('test', layout.val, layout.masks)]
+    for loader, names, masks in parts:
         dataset = cfg[f'{loader}_dataloader'].dataset
         dataset.update(data_root=str(layout.root), classes=layout.classes, ann_file=names)
         if 'image_labels' in dataset:
