@@ -4,6 +4,7 @@
 #
 #   PYTHON=python3.12      the interpreter for .venv and .venv-onedl (3.10, 3.11 or 3.12)
 #   TORCH_INDEX=URL        where torch comes from, e.g. https://download.pytorch.org/whl/cpu for the small build without CUDA
+#   FULL=1                 the demo's whole table, with the dense energy too
 #   METHOD=weaktr          the demo of WeakTr's two stages (default: METHOD=toco)
 #   DATA=, WEIGHTS=, ITERS=   passed on to the demo, for either method (see demo/run.py)
 
@@ -30,10 +31,10 @@ STAMP := $(call stamp,.venv,openmmlab)
 STAMP_ONEDL := $(call stamp,.venv-onedl,onedl)
 
 help:
-	@sed -n '1,8p' Makefile
+	@sed -n '1,9p' Makefile
 
 demo: $(STAMP)
-	$(RUN) demo/run.py $(if $(METHOD),--method $(METHOD)) $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ITERS),--iters "$(ITERS)")
+	$(RUN) demo/run.py $(if $(FULL),--full) $(if $(METHOD),--method $(METHOD)) $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ITERS),--iters "$(ITERS)")
 
 test: lint
 	$(RUN) -m pytest

@@ -23,6 +23,9 @@ from PIL import Image
 from demo.objects import Kind, draw
 from demo.textures import colour, texture
 
+HOME = Path('work_dirs/demo/data')
+"""Where the configs of the demo look for the scenes."""
+
 _SOFT = ('ellipse', 'egg', 'bean')
 _HARD = ('box', 'crate', 'trapezoid')
 KINDS = (

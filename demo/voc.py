@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from mmengine.config import Config
 from mmseg.datasets import PascalVOCDataset
 
 
@@ -59,6 +60,30 @@ def find(data: str | Path) -> Layout:
     else:
         labels = {'type': 'MaskFolder', 'root': masks}
     return Layout(root, classes, labels, train, val, masks)
+
+
+def use(layout: Layout, cfg: Config, weights: str | None) -> None:
+    """Put images, classes and pretrained weights (None keeps the config's) into a config of either method, in place."""
+    parts = [('train', layout.train, None), ('val', layout.val, layout.masks), ('test', layout.val, layout.masks)]
+    for loader, names, masks in parts:
+        dataset = cfg[f'{loader}_dataloader'].dataset
+        dataset.update(data_root=str(layout.root), classes=layout.classes, ann_file=names)
+        if 'image_labels' in dataset:
+            dataset.image_labels = layout.labels
+        if masks:
+            dataset.data_prefix.seg_map_path = masks
+        if 'truth_path' in dataset.data_prefix:
+            dataset.data_prefix.truth_path = None
+    model, count = cfg.model, len(layout.classes)
+    for head in ('cam_head', 'aux_cam_head'):
+        if head in model:
+            model[head].num_classes = count
+    if 'decode_head' in model:
+        model.decode_head.num_classes = count + 1
+    if 'num_cls_tokens' in model.backbone:
+        model.backbone.num_cls_tokens = count
+    if weights:
+        model.backbone.init_cfg.checkpoint = weights
 
 
 def _first(root: Path, names: list[str]) -> str:

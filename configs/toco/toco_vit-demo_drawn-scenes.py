@@ -36,15 +36,15 @@ model = dict(
     cam_scales=(1.0,),
     num_local_crops=6,
     local_crop_size=32,
-    starts=dict(loss_seg=300, loss_reg=300),
+    starts=dict(loss_seg=80, loss_reg=80),
     loss_reg=None,  # the recorded results were made without it
     decode_head=dict(in_channels=channels, channels=128, dilation=2, num_classes=num_classes + 1),
 )
-max_iters = 900
+max_iters = 250
 optim_wrapper = dict(type='BF16OptimWrapper', optimizer=dict(lr=3e-4))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=75),
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=40),
     dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=max_iters),
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=2))
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=50, max_keep_ckpts=2))
