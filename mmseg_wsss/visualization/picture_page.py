@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from ..datasets.palette import voc_palette
 from ..fileio import whole_file
 
-TITLES = ('image', 'CAM', 'pseudo-label', 'prediction', 'truth')
+TITLES = ('image', 'CAM', 'pseudo-label', 'prediction', 'ground truth')
 
 
 @dataclass(kw_only=True)

@@ -46,7 +46,7 @@ def test_heat_shows_the_strongest_class():
 def test_a_page_without_photographs_shows_none_of_their_pixels():
     (hidden,) = without_photos([row(image=np.full((20, 30, 3), 77, np.uint8))])
     figure = picture_page([hidden], classes=CLASSES)
-    assert [axis.get_title() for axis in figure.axes] == ['CAM', 'pseudo-label', 'prediction', 'truth']
+    assert [axis.get_title() for axis in figure.axes] == ['CAM', 'pseudo-label', 'prediction', 'ground truth']
     shown = figure.axes[2].images[0].get_array()  # 75 % colour over white, wherever it is
     expected = overlay(np.full((20, 30, 3), 255, np.uint8), colorize(hidden.prediction, []), 0.75)
     np.testing.assert_array_equal(shown, expected)
@@ -56,7 +56,7 @@ def test_page(tmp_path):
     rows = [row(), row(height=40, width=20, truth=None, title='no mask')]
     figure = picture_page(rows, classes=CLASSES, palette=[[0, 0, 0], [250, 0, 0], [0, 250, 0]])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*CLASSES, 'uncertain / ignored']
-    assert [axis.get_title() for axis in figure.axes[:5]] == ['image', 'CAM', 'pseudo-label', 'prediction', 'truth']
+    assert [axis.get_title() for axis in figure.axes[:5]] == ['image', 'CAM', 'pseudo-label', 'prediction', 'ground truth']
     assert [len(axis.images) for axis in figure.axes] == [1] * 9 + [0]
     assert np.array_equal(figure.axes[0].images[0].get_array(), rows[0].image)
     save_page(figure, tmp_path / 'pages' / 'page.png', dpi=50)
