@@ -45,6 +45,7 @@ test-onedl: $(STAMP_ONEDL)
 lint: $(STAMP)
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
+	$(dir $(RUN))lint-imports --no-logo
 
 venv: $(STAMP)
 

@@ -1,12 +1,16 @@
-"""What a mask file holds, and whether it fits its image."""
+"""Mask files: reading, writing, and whether one fits its image."""
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
+
+from ..fileio import whole_file
+from .palette import voc_palette
 
 WRONG_SIZE = 'mask of another size than its image'
 WRONG_ID = 'mask with ids that no class has'
@@ -53,6 +57,27 @@ def read_mask(path: str | Path) -> MaskContent:
     """Decode a mask; raises what :func:`open_mask` does."""
     with open_mask(path) as mask:
         return MaskContent(mask.size, [i for i, count in enumerate(mask.histogram()) if count])
+
+
+def write_mask(path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[int]] = ()) -> None:
+    """Write segmentation ids as a palette PNG, complete or not at all.
+
+    Args:
+        path: File to write; its folder is made.
+        mask: (H, W) ids 0..255.
+        palette: RGB in 0..255 of the first ids; the others get PASCAL VOC's colours.
+
+    Raises:
+        ValueError: the mask has ids outside 0..255.
+    """
+    path = Path(path)
+    if mask.size and not 0 <= mask.min() <= mask.max() <= 255:
+        raise ValueError(f'{path}: a palette PNG holds the ids 0..255, got {mask.min()}..{mask.max()}')
+    image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))  # mode L; a palette makes it P
+    colours = [*map(list, palette), *voc_palette(256)[len(palette) :]]
+    image.putpalette([value for colour in colours[:256] for value in colour])
+    with whole_file(path) as temporary:
+        image.save(temporary, format='PNG')
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

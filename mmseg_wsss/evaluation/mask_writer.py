@@ -5,34 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
-from PIL import Image
 
-from ..datasets.palette import voc_palette
-from ..fileio import whole_file
-
-
-def write_mask(path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[int]] = ()) -> None:
-    """Write segmentation ids as a palette PNG, complete or not at all.
-
-    Args:
-        path: File to write; its folder is made.
-        mask: (H, W) ids 0..255.
-        palette: RGB in 0..255 of the first ids; the others get PASCAL VOC's colours.
-
-    Raises:
-        ValueError: the mask has ids outside 0..255.
-    """
-    path = Path(path)
-    if mask.size and not 0 <= mask.min() <= mask.max() <= 255:
-        raise ValueError(f'{path}: a palette PNG holds the ids 0..255, got {mask.min()}..{mask.max()}')
-    image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))  # mode L; a palette makes it P
-    colours = [*map(list, palette), *voc_palette(256)[len(palette) :]]
-    image.putpalette([value for colour in colours[:256] for value in colour])
-    with whole_file(path) as temporary:
-        image.save(temporary, format='PNG')
+from ..datasets.mask_files import write_mask
 
 
 def mask_path(img_path: str, out_dir: str | Path, img_root: str | None = None) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmseg.registry import MODELS
 
-from ..evaluation import write_mask
+from ..datasets.mask_files import write_mask
 from ..models.refiners import refined_label, unit_image
 from .images import Unreadable
 from .soft import write_soft_scores

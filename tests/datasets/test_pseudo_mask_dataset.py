@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_wsss.datasets.image_labels.problems import PseudoMaskError
-from mmseg_wsss.evaluation.mask_writer import write_mask
+from mmseg_wsss.datasets.mask_files import write_mask
 
 CLASSES = ('cat', 'dog')
 

@@ -6,7 +6,7 @@ import torch
 from mmseg.registry import METRICS
 from PIL import Image
 
-from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.datasets.mask_files import write_mask
 
 
 def sample(path, mask):

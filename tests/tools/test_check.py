@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tool_module import load_tool
 
-from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.datasets.mask_files import write_mask
 
 CONFIG = """
 default_scope = 'mmseg'

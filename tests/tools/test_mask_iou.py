@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.datasets.mask_files import write_mask
 from mmseg_wsss.pseudo_labels import Manifest
 
 ROOT = Path(__file__).parents[2]

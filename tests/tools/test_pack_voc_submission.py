@@ -8,7 +8,7 @@ from PIL import Image
 from tool_module import load_tool
 
 from mmseg_wsss.datasets import voc_palette
-from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.datasets.mask_files import write_mask
 
 NAMES = ['2008_000006', '2008_000011', '2008_000012']
 FOLDER = 'results/VOC2012/Segmentation/comp6_test_cls'

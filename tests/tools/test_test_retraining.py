@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from PIL import Image
 
-from mmseg_wsss.evaluation.mask_writer import write_mask
+from mmseg_wsss.datasets.mask_files import write_mask
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """

@@ -10,7 +10,7 @@ from scipy.io import savemat
 from tool_module import load_tool
 
 from mmseg_wsss.datasets.conversion.voc import decode_sbd, read_sbd, unpack_voc
-from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.datasets.mask_files import write_mask
 
 TRAIN, VAL, TEST = ['2007_000032', '2007_000039'], ['2007_000033'], ['2008_000006']
 SBD = {'train': ['2008_000008', '2007_000032'], 'val': ['2008_000002', '2007_000033']}

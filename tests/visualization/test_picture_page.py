@@ -56,7 +56,13 @@ def test_page(tmp_path):
     rows = [row(), row(height=40, width=20, truth=None, title='no mask')]
     figure = picture_page(rows, classes=CLASSES, palette=[[0, 0, 0], [250, 0, 0], [0, 250, 0]])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*CLASSES, 'uncertain / ignored']
-    assert [axis.get_title() for axis in figure.axes[:5]] == ['image', 'CAM', 'pseudo-label', 'prediction', 'ground truth']
+    assert [axis.get_title() for axis in figure.axes[:5]] == [
+        'image',
+        'CAM',
+        'pseudo-label',
+        'prediction',
+        'ground truth',
+    ]
     assert [len(axis.images) for axis in figure.axes] == [1] * 9 + [0]
     assert np.array_equal(figure.axes[0].images[0].get_array(), rows[0].image)
     save_page(figure, tmp_path / 'pages' / 'page.png', dpi=50)

@@ -24,8 +24,7 @@ from mmseg.datasets import PascalVOCDataset
 
 from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import check_classes
-from mmseg_wsss.datasets.mask_files import open_mask
-from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.datasets.mask_files import open_mask, write_mask
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
 

@@ -11,8 +11,7 @@ from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.datasets.image_labels.problems import DUPLICATE, OUTSIDE, UNREADABLE
 from mmseg_wsss.datasets.image_labels.tag_file import parse_json, read_text
-from mmseg_wsss.datasets.mask_files import is_whole_palette_png
-from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.datasets.mask_files import is_whole_palette_png, write_mask
 from mmseg_wsss.structures import BACKGROUND, IGNORE
 
 

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.io import loadmat
 
-from mmseg_wsss.datasets.mask_files import is_whole_palette_png
-from mmseg_wsss.evaluation import write_mask
+from mmseg_wsss.datasets.mask_files import is_whole_palette_png, write_mask
 from mmseg_wsss.fileio import whole_file
 
 NUM_CLASSES = 20
