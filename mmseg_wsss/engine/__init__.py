@@ -3,7 +3,7 @@ sharded parameters, published learning rates, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .cpu_launch import finish_launch, prepare_cpu_launch
-from .iteration_seed_hook import IterationSeedHook
+from .hooks import IterationSeedHook
 from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
 from .test_setup import image_folder, use_crf, use_tta, whole_checkpoint

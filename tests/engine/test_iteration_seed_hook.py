@@ -47,7 +47,7 @@ def test_neither_the_model_nor_validation_moves_the_data_stream():
 
 def test_seed_and_rank_change_every_draw(monkeypatch):
     first, other = _run([0, 1]), _run([0, 1], seed=8)
-    monkeypatch.setattr('mmseg_wsss.engine.iteration_seed_hook.get_rank', lambda: 1)
+    monkeypatch.setattr('mmseg_wsss.engine.hooks.iteration_seed_hook.get_rank', lambda: 1)
     second_rank = _run([0, 1])
     for iteration in range(2):
         for stream in range(2):

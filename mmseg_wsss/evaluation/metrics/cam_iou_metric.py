@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
-from .pixel_counts import THRESHOLDS, PixelCounts, best_threshold, cam_counts, label_counts, nan_mean, rates
+from ..pixel_counts import THRESHOLDS, PixelCounts, best_threshold, cam_counts, label_counts, nan_mean, rates
 
 
 @METRICS.register_module()

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
-from ..datasets.mask_files import write_mask
+from ...datasets.mask_files import write_mask
 
 
 def mask_path(img_path: str, out_dir: str | Path, img_root: str | None = None) -> Path:
