@@ -110,7 +110,8 @@ def call(title: str, log: Path, *command: str | Path) -> None:
     """
     command = [sys.executable, *map(str, command)]
     print(f'{title}: {shlex.join(command)}', flush=True)
-    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONUNBUFFERED='1', PYTHONWARNINGS='ignore')
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))  # this clone's package
+    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONUNBUFFERED='1', PYTHONWARNINGS='ignore', PYTHONPATH=paths)
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open('w', encoding='utf-8') as file,
