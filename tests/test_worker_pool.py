@@ -76,9 +76,11 @@ def test_a_worker_that_died_while_idle_is_reported():
 def test_no_worker_outlives_its_parent(end):
     """Whether the parent is killed or interrupted, as by Ctrl-C, which reaches the workers too."""
     code = """if True:
+        import signal
         from functools import partial
         from pool_job import Job
         from mmseg_wsss.worker_pool import WorkerPool
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without it
         with WorkerPool(partial(Job, offset=0), workers=2) as pool:
             for _, process in pool.run(0.4 for _ in range(1000)):
                 print(process, flush=True)
