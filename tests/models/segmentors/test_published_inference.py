@@ -26,10 +26,11 @@ from mmseg_wsss.datasets.transforms import read_image
 CONFIGS = Path(__file__).parents[3] / 'configs' / 'weaktr'
 NAMES = (
     'weaktr-seg_deit-s16_1xb4-100e_voc12aug-480x480',
-    'weaktr-seg_deit-s16_1xb4-10e_coco14-480x480',
     'fully_segmenter_vit-s16-augreg-384_1xb4-100e_voc12aug-480x480',
 )
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+SIZES = [(375, 500), (611, 853), (170, 300)]
+THIN = (50, 450)  # 520 x 4680 would be too long: 462 x 4160, then 480 x 4322
 ARCH = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
 
 
@@ -54,7 +55,7 @@ def network(cfg: Config) -> torch.nn.Module:
     return model
 
 
-@pytest.fixture(params=[(375, 500), (611, 853), (90, 700)], ids=lambda size: 'x'.join(map(str, size)))
+@pytest.fixture(params=SIZES, ids=lambda size: 'x'.join(map(str, size)))
 def photo(request, tmp_path) -> str:
     height, width = request.param
     small = np.random.default_rng(3).integers(0, 256, (height // 25 + 2, width // 25 + 2, 3), dtype=np.uint8)
@@ -115,10 +116,19 @@ def compare(found, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found.seg_logits.data.softmax(dim=0), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize('name', ['weaktr-seg_deit-s16_1xb4-10e_coco14-480x480', *NAMES])
+def test_all_configs_have_the_pipelines_that_are_compared_here(name):
+    compared, other = (Config.fromfile(CONFIGS / f'{each}.py') for each in (NAMES[0], name))
+    assert other.tta_pipeline == compared.tta_pipeline
+    assert other.model.test_cfg == compared.model.test_cfg
+    for loader in (other.val_dataloader, other.test_dataloader):
+        assert loader.dataset.pipeline == compared.test_dataloader.dataset.pipeline
+
+
+@pytest.mark.parametrize('photo', [*SIZES, THIN], indirect=True, ids=lambda size: 'x'.join(map(str, size)))
 def test_single_scale(cfg, photo):
     model = network(cfg)
     data = Compose(cfg.test_dataloader.dataset.pipeline)(dict(img_path=photo, seg_map_path=None))
-    assert cfg.val_dataloader.dataset.pipeline == cfg.test_dataloader.dataset.pipeline
     with torch.no_grad():
         (found,) = model.test_step(pseudo_collate([data]))
     compare(found, reference(model, photo, ratios=(1.0,), flips=(False,)))
