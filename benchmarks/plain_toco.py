@@ -1,4 +1,4 @@
-"""ToCo's training step the plain way: what the paper and its published code compute, in their order, nothing shared.
+"""Reference implementation of ToCo's training step: what the paper and its code compute, in their order.
 
 Kept to measure against (``toco_speedup.py``) and to check that no saving changes a loss. It has the parameters, losses
 and draws of :class:`mmseg_wsss.models.ToCo` and does the following work which that leaves out:

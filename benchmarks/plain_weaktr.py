@@ -1,4 +1,4 @@
-"""WeakTr's first stage the plain way: what the paper and its published code compute, in their order, nothing shared.
+"""Reference implementation of WeakTr's first stage: what the paper and its code compute, in their order.
 
 Kept to measure against (``weaktr_step.py``). It has the parameters and results of :class:`mmseg_wsss.models.WeakTr` and
 does the following work which that leaves out:

@@ -1,4 +1,4 @@
-"""ToCo's training step beside the plain way of ``plain_toco.py``, and beside the floor that the arithmetic sets.
+"""ToCo's training step beside the reference implementation of ``plain_toco.py``, and the floor that arithmetic sets.
 
     python benchmarks/toco_speedup.py --batch-size 4 --iters 3 --json benchmarks/results/OUT.json
 

@@ -1,4 +1,4 @@
-"""WeakTr's first stage beside the plain way of ``plain_weaktr.py``: images per second and peak memory.
+"""WeakTr's first stage beside the reference implementation of ``plain_weaktr.py``: images per second and peak memory.
 
     python benchmarks/weaktr_step.py --json benchmarks/results/OUT.json
 
@@ -130,14 +130,14 @@ def compare(rounds: int, **case) -> dict:
             with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
                 runs[way].append(pool.submit(measure, way, **case).result())
     for way in WAYS:
-        # the plain way sums over heads in bfloat16 too, and normalising a CAM stretches its errors
+        # the reference implementation sums over heads in bfloat16 too, and normalising a CAM stretches its errors
         tolerance = dict(rtol=0.2 if case['amp'] else 1e-3, atol=1e-6)
         np.testing.assert_allclose(runs[way][0]['results'], runs[PLAIN][0]['results'], **tolerance)
     return dict(images=case['shape'][0], runs=runs)
 
 
 def to_table(record: dict) -> str:
-    """Markdown: a line per case and way with medians of all passes, and the ratios to the plain way."""
+    """Markdown: a line per case and way with medians of all passes, and the ratios to the reference implementation."""
     lines = [f'{key}: {record[key]}' for key in ('date', 'device', 'threads', 'load_average', 'arch', 'dtype')]
     lines += ['', '| case | way | images/s | CPU s per image | peak MiB | memory | images/s, ratio | CPU s, ratio |']
     lines += ['|---|---|--:|--:|--:|--:|--:|--:|']

@@ -90,7 +90,7 @@ def check_versions() -> None:
     """Refuse libraries that cannot work, before they fail somewhere inside.
 
     Raises:
-        ImportError: a library is missing or of a wrong version; all are named, with the commands that mend it.
+        ImportError: a library is missing or of a wrong version; all are named, with the commands that fix it.
     """
     fork = uses_forks()
     problems = [problem for module in _NEEDED for problem in _version_problems(module, fork=fork)]

@@ -30,7 +30,7 @@ def random_sample(seed, height=11, width=13):
 
 
 def sparse_sample(index):
-    """The dog is in the truth and the predictions of every third image alone: of three processes one sees it."""
+    """The dog is in the ground truth and the predictions of every third image alone: of three processes one sees it."""
     sample = random_sample(index)
     if index % 3:
         for name in ('gt_sem_seg', 'pred_sem_seg'):

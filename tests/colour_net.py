@@ -74,7 +74,7 @@ class ColourCAM(CAMSegmentor, ColourSegmentor):
     def predict(self, inputs: torch.Tensor, data_samples: list[SegDataSample]) -> list[SegDataSample]:
         samples = super().predict(inputs, data_samples)
         if self.test_cfg['cam']:
-            self.add_cams(samples, self.cams(inputs), data_samples)
+            self.add_cams(samples, self.original_cams(self.cams(inputs), data_samples))
         return samples
 
 

@@ -91,7 +91,9 @@ def test_second_stages_see_whole_patches(path):
     if cfg.model.type == 'OnlineRetraining':
         assert loss.patch_size == min(crop) // 4, 'a quarter of the crop, as in the paper'
     else:
-        assert 'SegmentationClassA' in cfg.train_dataloader.dataset.mask_dir, 'the twin learns from true masks'
+        assert 'SegmentationClassA' in cfg.train_dataloader.dataset.mask_dir, (
+            'the counterpart learns from ground truth masks'
+        )
         assert cfg.train_dataloader.dataset.data_prefix.truth_path is None
 
 

@@ -72,8 +72,9 @@ class FusedDepths(SingleStage):
         losses = self.classification_losses(maps, label) | {'loss_agree': agree}
         if self.has_begun('loss_seg'):
             present, valid = self.present_classes(label, data_samples), self.valid_mask(inputs, data_samples)
-            pseudo = self.pseudo_label(inputs, self.training_cams(inputs, maps, present)['fused'], present, valid)
-            losses |= self.segmentation_losses(maps, pseudo, data_samples, images=inputs, valid=valid)
+            unit = self.data_preprocessor.to_unit(inputs)
+            pseudo = self.pseudo_label(unit, self.training_cams(inputs, maps, present)['fused'], present, valid)
+            losses |= self.segmentation_losses(maps, pseudo, data_samples, unit=unit, valid=valid)
         losses |= self.not_begun()
         self.iteration += 1
         return losses

@@ -9,7 +9,7 @@ tta_pipeline = [
             # not `Resize`, which rounds to the nearest side: published sides are rounded down
             [dict(type='RandomScale', ratio_range=(scale, scale)) for scale in (1.0, 1.25, 1.5)],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            # The truth is loaded after the flip: predictions are turned back and resized before they are compared.
+            # The ground truth is loaded after the flip: predictions are turned back and resized first.
             [dict(type='LoadMask')],
             [dict(type='PackWSSSInputs')],
         ],

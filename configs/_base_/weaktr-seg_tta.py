@@ -9,7 +9,7 @@ tta_pipeline = [
         transforms=[
             [dict(type='ResizeToFill', scale=(8 * side, side), window=480) for side in (260, 390, 520, 650, 780, 910)],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            # The truth is loaded after the flip: predictions are turned back and resized before they are compared.
+            # The ground truth is loaded after the flip: predictions are turned back and resized first.
             [dict(type='LoadMask')],
             [dict(type='PackWSSSInputs')],
         ],

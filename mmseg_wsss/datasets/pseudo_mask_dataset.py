@@ -64,7 +64,7 @@ class PseudoMaskDataset(BaseSegDataset):
             writes to ``FOLDER/SegmentationClass``. Unlike the other paths it does not start from ``data_root``.
         data_root: folder that the relative paths of ``data_prefix`` and ``ann_file`` start from.
         data_prefix: ``img_path``, and ``truth_path``, a folder of true masks, where the precision of the pseudo-masks
-            is to be logged (see ``LoadTruth``); the truth is never learnt.
+            is to be logged (see ``LoadTruth``); the ground truth is never learnt.
         ann_file: optional split list, one image per line; without it every image in the folder is taken.
         img_suffix: image extension(s) to take, in upper or lower case.
         kwargs: of ``mmseg.datasets.BaseSegDataset``.

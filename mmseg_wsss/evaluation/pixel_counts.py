@@ -64,7 +64,7 @@ def label_counts(prediction: Tensor, truth: Tensor, num_classes: int, ignore_ind
         prediction: (H, W) segmentation ids; any id outside 0..N-1 (255 for "uncertain") is an error at its pixel.
         truth: (H, W) segmentation ids 0..N-1; pixels of ``ignore_index`` are left out.
         num_classes: N, background included.
-        ignore_index: Segmentation id of the truth that is not evaluated.
+        ignore_index: Segmentation id of the ground truth that is not evaluated.
 
     Returns:
         Counts with T = 1.
@@ -85,7 +85,7 @@ def rates(counts: PixelCounts) -> dict[str, np.ndarray]:
     - ``IoU`` = TP / (TP + FP + FN), ``FP`` = FP / (TP + FP + FN), ``FN`` = FN / (TP + FP + FN): they sum to 100 and are
       NaN for a class that neither truth nor prediction has.
     - ``precision`` = TP / (TP + FP), NaN for a class that is never predicted.
-    - ``recall`` = TP / (TP + FN), NaN for a class that the truth never has.
+    - ``recall`` = TP / (TP + FN), NaN for a class that the ground truth never has.
     """
     union = counts.predicted + counts.truth - counts.hit
     with np.errstate(invalid='ignore'):  # 0 / 0 is the NaN that is meant; nothing else can be divided by 0
@@ -111,7 +111,7 @@ def nan_mean(values: np.ndarray) -> float:
 
 
 def _truth_area(truth: Tensor, num_classes: int, ignore_index: int) -> np.ndarray:
-    """Pixels of the truth per segmentation id, (N,)."""
+    """Pixels of the ground truth per segmentation id, (N,)."""
     area = torch.bincount(truth.flatten().long(), minlength=num_classes).cpu().numpy()
     outside = [int(i) for i in np.flatnonzero(area[num_classes:]) + num_classes if i != ignore_index]
     if outside:

@@ -21,11 +21,10 @@ from .losses import (
 )
 from .projectors import EMAProjector
 from .refiners import PAR, DenseCRF, ExactCRF, LabelCRF
-from .segmentors import BACKGROUND_THRESHOLD, CAMSegmentor, OnlineRetraining, SingleStage, StartedLosses, ToCo, WeakTr
+from .segmentors import CAMSegmentor, OnlineRetraining, SingleStage, StartedLosses, ToCo, WeakTr
 from .tta import MaxScaleTTA, MeanSoftmaxTTA
 
 __all__ = [
-    'BACKGROUND_THRESHOLD',
     'PAR',
     'AAFCAMHead',
     'BalancedCrossEntropyLoss',

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # Value of the extra key: softmax hands back 1024 / (1 + row sum), which float16 holds for sums up to 10^7.
-WITNESS = 1024.0
+EXTRA_VALUE = 1024.0
 # Where neither is there attention would build the matrix of all pairs: 10 GB for one image of 224 x 224.
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 FIRST_CELL = (0.4, 0.4, 0.8, 0.8, 0.8)  # in standard deviations; colours may be coarser than places
@@ -94,11 +94,11 @@ def _exp_weighted_sum(query: Tensor, key: Tensor, values: Tensor) -> Tensor:
     width += -width % 8  # the fused kernels want one width for all three, float16 a multiple of 8
     query, key, padded = (F.pad(x, (0, width - x.shape[-1]))[:, None] for x in (query, key, values))
     key, padded = F.pad(key, (0, 0, 0, 1)), F.pad(padded, (0, 0, 0, 1))  # the key of zeros has score 0: weight 1
-    padded[..., -1, -1].fill_(WITNESS)
+    padded[..., -1, -1].fill_(EXTRA_VALUE)
     with sdpa_kernel(FUSED):
         means = F.scaled_dot_product_attention(query, key, padded, scale=1.0)[:, 0]
     means = means.to(torch.promote_types(means.dtype, torch.float32))
-    return means[..., : values.shape[-1]] * (WITNESS / means[..., -1:])
+    return means[..., : values.shape[-1]] * (EXTRA_VALUE / means[..., -1:])
 
 
 def _scores(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -83,10 +83,10 @@ def test_projectors_and_their_way_back():
     state = drawn('toco_small')
     model = small()
     model.load_state_dict(TOCO.to_ours(state))
-    model.projector.update()  # a first update would make the twin a copy of the trained head
-    twin, last = model.projector.teacher.module, 'last_layer.weight_v'
+    model.projector.update()  # a first update would make the teacher a copy of the trained head
+    ours, last = model.projector.teacher.module, 'last_layer.weight_v'
     student, teacher = (state[f'{name}.{last}'] for name in ('proj_head', 'proj_head_t'))
-    torch.testing.assert_close(twin.last_layer.weight, 0.9 * teacher + 0.1 * student)
+    torch.testing.assert_close(ours.last_layer.weight, 0.9 * teacher + 0.1 * student)
     back = TOCO.to_theirs(TOCO.to_ours(state))
     assert back.keys() == state.keys()
     lost = {key for key in state if not torch.equal(back[key], state[key])}

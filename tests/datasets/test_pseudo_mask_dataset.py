@@ -79,7 +79,7 @@ def test_masks_go_through_the_pipeline_with_their_truth(root):
     sample = build(root, data_prefix=dict(img_path='images', truth_path='true'), pipeline=pipeline)[0]['data_samples']
     pseudo, true = sample.gt_sem_seg.data[0].numpy(), sample.gt_truth.data[0].numpy()
     assert pseudo.shape == true.shape == (4, 6)
-    # one cut-out of both: where the pseudo-mask says 0, 1, 2 the truth says 2 or 0, 1, 0
+    # one cut-out of both: where the pseudo-mask says 0, 1, 2 the ground truth says 2 or 0, 1, 0
     flipped = np.repeat([1, 0, 255, 2, 1, 0], 2)
     both = np.repeat([1, 0, 255, 0, 1, 2], 2)
     starts = [i for i in range(7) if np.array_equal(flipped[i : i + 6], pseudo[0])]

@@ -113,7 +113,7 @@ def test_losses_and_weights_are_those_of_ddp(runs, name):
     moved = {key: (value - start[key]).abs().max() for key, value in _weights(runs, name).items()}
     assert moved['backbone.pos_embed'] == 0
     assert moved['backbone.layers.0.attn.qkv.weight'] > 1e-3
-    assert moved['projector.teacher.module.mlp.0.weight'] > 1e-3, 'the EMA twin is kept'
+    assert moved['projector.teacher.module.mlp.0.weight'] > 1e-3, 'the EMA teacher is kept'
     assert moved['_extra_state'] == 5, 'so is the counter of iterations'
 
 

@@ -63,7 +63,7 @@ def test_slow_loops():
             assert metrics[f'{source}/best_mIoU'] == pytest.approx(means[best])
             for name in ('precision', 'recall'):
                 assert metrics[f'{source}/best_{name}'] == pytest.approx(np.nanmean(all_rates[best][name]))
-    assert metrics['seg/num_classes'] == 3  # cow is neither in the truth nor predicted
+    assert metrics['seg/num_classes'] == 3  # cow is neither in the ground truth nor predicted
     assert metrics['cam/num_classes'] == 4  # the CAM does predict cow: its IoU of 0 counts
 
 

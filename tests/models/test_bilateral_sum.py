@@ -40,7 +40,7 @@ def pair_by_pair(features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def relative(found: torch.Tensor, truth: torch.Tensor) -> float:
-    """Largest error of an image: norm of the difference by norm of the truth."""
+    """Largest error of an image: norm of the difference by norm of the exact sum."""
     return ((found - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).max().item()
 
 

@@ -46,7 +46,7 @@ def compare(folder: Path, truth: Path, names: list[str], num_classes: int) -> Pi
 
     Raises:
         FileNotFoundError: there is nothing to compare, or masks are missing; the first ones are named.
-        ValueError: a file is no mask, two of one name have different sizes, or the truth has ids that are no class.
+        ValueError: a file is no mask, two of one name have different sizes, or the ground truth has unknown ids.
     """
     pairs = [(folder / 'SegmentationClass' / f'{name}.png', truth / f'{name}.png') for name in names]
     missing = [str(path) for pair in pairs for path in pair if not path.is_file()]

@@ -1,4 +1,4 @@
-"""Turn image-level labels of any source into one tag file that people can read, check and mend.
+"""Turn image-level labels of any source into one tag file that people can read, check and fix.
 
     python tools/dataset_converters/image_labels.py Annotations labels.json --from voc-xml --classes cat dog
     python tools/dataset_converters/image_labels.py instances.json labels.csv --from coco --classes @classes.txt

@@ -19,7 +19,7 @@ class DataSetError(ValueError):
 
     Args:
         problems: kind of problem -> messages, each with the file and, where it is known, the line or key it is about.
-        advice: kind of problem -> how to mend all of that kind.
+        advice: kind of problem -> how to fix all of that kind.
 
     Attributes:
         problems: all messages; the text of the error shows at most 20 of each kind.

@@ -15,7 +15,7 @@ from ...structures import set_image_label
 
 @TRANSFORMS.register_module()
 class PackWSSSInputs(PackSegInputs):
-    """mmseg's ``PackSegInputs`` that also packs image-level labels, several views and the truth.
+    """mmseg's ``PackSegInputs`` that also packs image-level labels, several views and the ground truth.
 
     The differences: where ``results['views']`` (see :class:`MultiView`) has views, ``inputs`` is a dict of ``img`` and
     those views, each a uint8 tensor (3, H, W), otherwise the plain image tensor; ``gt_score`` (C,) becomes the plain

@@ -30,11 +30,12 @@ class CAMIoUMetric(BaseMetric):
     - for CAMs all of these at the method's ``background_threshold``, and the best of 0.01, 0.02 .. 0.99 and that one:
       ``best_mIoU``, ``best_precision``, ``best_recall``, ``best_threshold``.
 
-    Pixels of the truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per class is
-    logged. Every image leaves one small entry, so padded samples of an uneven split over processes are dropped exactly.
+    Pixels of the ground truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per
+    class is logged. Every image leaves one small entry, so padded samples of an uneven split over processes are dropped
+    exactly.
 
     Args:
-        ignore_index: Segmentation id of the truth that is not evaluated.
+        ignore_index: Segmentation id of the ground truth that is not evaluated.
         collect_device: Where results of several processes are gathered, ``'cpu'`` or ``'gpu'``.
         prefix: Put before every key; none by default.
     """

@@ -1,9 +1,9 @@
 """Segmentors: each `loss()` reads like the figure of its paper."""
 
-from .base import BACKGROUND_THRESHOLD, CAMSegmentor, StartedLosses
+from .base import CAMSegmentor, StartedLosses
 from .online_retraining import OnlineRetraining
 from .single_stage import SingleStage
 from .toco import ToCo
 from .weaktr import WeakTr
 
-__all__ = ['BACKGROUND_THRESHOLD', 'CAMSegmentor', 'OnlineRetraining', 'SingleStage', 'StartedLosses', 'ToCo', 'WeakTr']
+__all__ = ['CAMSegmentor', 'OnlineRetraining', 'SingleStage', 'StartedLosses', 'ToCo', 'WeakTr']

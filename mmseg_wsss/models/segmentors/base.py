@@ -9,7 +9,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 Starts = Mapping[str, int]
-BACKGROUND_THRESHOLD = 0.5
 
 
 class CAMSegmentor:
@@ -33,7 +32,7 @@ class CAMSegmentor:
 
     views: tuple[str, ...] = ()
 
-    def __init__(self, *, background_threshold: float = BACKGROUND_THRESHOLD, **kwargs) -> None:
+    def __init__(self, *, background_threshold: float = 0.5, **kwargs) -> None:
         super().__init__(**kwargs)
         if not 0 <= background_threshold < 1:
             raise ValueError(f'background_threshold must be in [0, 1), got {background_threshold}')
@@ -62,17 +61,22 @@ class CAMSegmentor:
             raise ValueError(f'the loss needs {" and ".join(missing)} beside {sorted(given)}: add them to MultiView')
         return given
 
-    def original_cams(self, cams: Tensor, data_samples: Sequence[SegDataSample] | None) -> list[Tensor]:
+    def original_cams(
+        self, cams: Mapping[str, Tensor], data_samples: Sequence[SegDataSample] | None
+    ) -> dict[str, list[Tensor]]:
         """CAMs without padding, unflipped and at the original size by mmseg's post-processing, of present classes.
 
         Args:
-            cams: (B, C, H, W) in [0, 1) of the network's inputs.
+            cams: of :meth:`cams`, at the size of the network's inputs.
             data_samples: what mmseg knows of the inputs; without it the CAMs stay as they are. A sample without
                 image-level labels keeps all classes.
 
         Returns:
-            per image (C, h, w).
+            name -> per image (C, h, w).
         """
+        return {name: self._original(cam, data_samples) for name, cam in cams.items()}
+
+    def _original(self, cams: Tensor, data_samples: Sequence[SegDataSample] | None) -> list[Tensor]:
         if data_samples is None:
             return list(cams)
         # A channel in front, because mmseg takes a single channel for a sigmoid's.
@@ -84,18 +88,15 @@ class CAMSegmentor:
             for cam, sample in zip(originals, data_samples, strict=True)
         ]
 
-    def add_cams(
-        self, samples: Sequence[SegDataSample], cams: Mapping[str, Tensor], data_samples: Sequence[SegDataSample] | None
-    ) -> None:
+    def add_cams(self, samples: Sequence[SegDataSample], cams: Mapping[str, Sequence[Tensor]]) -> None:
         """Write every CAM into its sample as a PixelData of its name, with ``cam_names`` and ``background_threshold``.
 
         Args:
             samples: predictions.
-            cams: of :meth:`cams`.
-            data_samples: as for :meth:`original_cams`.
+            cams: name -> per sample (C, h, w), of :meth:`original_cams`.
         """
         for name, maps in cams.items():
-            for sample, cam in zip(samples, self.original_cams(maps, data_samples), strict=True):
+            for sample, cam in zip(samples, maps, strict=True):
                 sample.set_data({name: PixelData(data=cam)})
         for sample in samples:
             sample.set_metainfo(dict(cam_names=tuple(cams), background_threshold=self.background_threshold))

@@ -21,8 +21,8 @@ class OnlineRetraining(EncoderDecoder):
     losses and not summed with them:
 
     - ``clip.share``: clipped pixels among the labelled ones (0 until the mean loss falls to ``start_value``);
-    - ``clip.precision``: share of the kept pixels whose pseudo-label is the truth, and ``clip.precision_all`` the same
-      of all labelled pixels; only where every sample has ``gt_truth`` (see ``LoadTruth``). The truth is never learnt.
+    - ``clip.precision``: share of the kept pixels whose pseudo-label is right, and ``clip.precision_all`` the same
+      of all labelled pixels; only where every sample has ``gt_truth`` (see ``LoadTruth``). It is never learnt.
 
     Args:
         **kwargs: of ``EncoderDecoder``; ``decode_head.loss_decode`` must hold a ``GradientClippedCrossEntropy``.

@@ -124,9 +124,13 @@ class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
         boxes = [sample.metainfo.get('valid_box', (0, size[0], 0, size[1])) for sample in data_samples]
         return valid_mask(boxes, size, images.device)
 
-    def pseudo_label(self, images: Tensor, cam: Tensor, present: PresentClasses, valid: Tensor) -> Tensor:
-        """Refined labels (B, H, W) with 0, 1..C and 255, of CAMs (B, K, H, W) of the present classes."""
-        unit = self.data_preprocessor.to_unit(images)
+    def pseudo_label(self, unit: Tensor, cam: Tensor, present: PresentClasses, valid: Tensor) -> Tensor:
+        """Refined labels (B, H, W) with 0, 1..C and 255, of CAMs (B, K, H, W) of the present classes.
+
+        Args:
+            unit: the images (B, 3, H, W) in [0, 1], of ``data_preprocessor.to_unit``.
+            cam, present, valid: of :meth:`training_cams`, :meth:`present_classes` and :meth:`valid_mask`.
+        """
         label = refined_label(cam, unit, present.score, self.refiner, low=self.low, high=self.high, valid=valid)
         return present.to_class(label)
 
@@ -136,7 +140,7 @@ class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
         label: Tensor,
         data_samples: Sequence[SegDataSample],
         *,
-        images: Tensor,
+        unit: Tensor,
         valid: Tensor,
     ) -> dict[str, Tensor]:
         """The heads' own losses on labels (B, H, W) and, where it has begun, the dense energy of the same logits.
@@ -152,7 +156,7 @@ class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
             losses = self._decode_head_forward_train(feats, samples)
         else:
             logits = self.decode_head(feats)
-            energy = self.loss_reg(self.data_preprocessor.to_unit(images), logits, label, valid)
+            energy = self.loss_reg(unit, logits, label, valid)
             losses = dict(add_prefix(self.decode_head.loss_by_feat(logits, samples), 'decode'), loss_reg=energy)
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(feats, samples))
@@ -175,5 +179,6 @@ class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
             samples = super().predict(inputs, data_samples)
         finally:
             listener.remove()
-        self.add_cams(samples, self.cams(inputs, maps=whole[0] if whole else None), data_samples)
+        cams = self.cams(inputs, maps=whole[0] if whole else None)
+        self.add_cams(samples, self.original_cams(cams, data_samples))
         return samples

@@ -97,8 +97,9 @@ class ToCo(SingleStage):
             self.projector.update()  # as published, the teacher follows from the first step on
         if 'loss_seg' in begun:
             cam = cams['cam' if self.has_begun('final_cam') else 'cam_aux']
-            pseudo = self.pseudo_label(images, cam, present, valid)
-            losses |= self.segmentation_losses(tokens.maps, pseudo, data_samples, images=images, valid=valid)
+            unit = self.data_preprocessor.to_unit(images)
+            pseudo = self.pseudo_label(unit, cam, present, valid)
+            losses |= self.segmentation_losses(tokens.maps, pseudo, data_samples, unit=unit, valid=valid)
         losses |= self.not_begun()
         self.iteration += 1
         return losses

@@ -105,11 +105,11 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
             samples with ``pred_sem_seg`` and, with ``test_cfg.cam``, ``cam``: PixelData whose ``data`` is (C, H, W) in
             [0, 1) at the original size; both of the present classes where a sample has image-level labels.
         """
-        cams = self.cams(inputs)
+        cams = self.original_cams(self.cams(inputs), data_samples)
         samples = data_samples or [SegDataSample() for _ in inputs]
-        for sample, cam in zip(samples, self.original_cams(cams['cam'], data_samples), strict=True):
+        for sample, cam in zip(samples, cams['cam'], strict=True):
             label = self.with_background(cam).argmax(dim=0, keepdim=True)  # at a tie the background is first
             sample.set_data({'pred_sem_seg': PixelData(data=label)})
         if self.test_cfg.get('cam', False):
-            self.add_cams(samples, cams, data_samples)
+            self.add_cams(samples, cams)
         return list(samples)

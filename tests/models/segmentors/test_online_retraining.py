@@ -58,7 +58,7 @@ def build(*, type: str = 'OnlineRetraining', loss: dict = LOSS, head: str = 'Seg
 
 
 def batch(truth_size: tuple[int, int] | None = (SIZE, SIZE)) -> tuple[Tensor, list[SegDataSample]]:
-    """Two images; the pseudo-mask is the truth but for a square, with some ignored pixels in either."""
+    """Two images; the pseudo-mask is the ground truth but for a square, with some ignored pixels in either."""
     images, samples = torch.randn(2, 3, SIZE, SIZE), []
     for _ in range(2):
         truth = torch.randint(CLASSES, (1, 4, 4)).repeat_interleave(8, 1).repeat_interleave(8, 2)

@@ -34,6 +34,13 @@ def model():
     return model
 
 
+def write_photo(path, size, coarse, *, seed) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, coarse, dtype=np.uint8)
+    photo = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC)
+    photo.save(path)
+    return np.asarray(photo)
+
+
 def published(model, image: np.ndarray, present: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """CAMs (C, h, w) of the classes present and segmentation logits at the native size."""
     size = image.shape[:2]
@@ -58,10 +65,7 @@ def published(model, image: np.ndarray, present: list[int]) -> tuple[torch.Tenso
 
 @pytest.mark.parametrize('size', [(375, 500), (333, 251)])
 def test_squashed_evaluation_is_the_published_one(model, tmp_path, size):
-    rng = np.random.default_rng(1)
-    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
-    image = np.asarray(coarse.resize(size[::-1], Image.Resampling.BICUBIC))
-    Image.fromarray(image).save(tmp_path / 'photo.png')
+    image = write_photo(tmp_path / 'photo.png', size, (9, 12, 3), seed=1)
     pipeline = Compose(Config.fromfile(CONFIG).test_dataloader.dataset.pipeline)
     item = pipeline(dict(img_path=str(tmp_path / 'photo.png'), seg_map_path=None))
     set_image_label(item['data_samples'], [3, 11], 20)
@@ -81,10 +85,7 @@ def test_squashed_evaluation_is_the_published_one(model, tmp_path, size):
 
 @pytest.mark.parametrize('size', [(60, 371), (90, 101)])
 def test_three_scales_and_flips_are_the_published_ones(model, tmp_path, size):
-    rng = np.random.default_rng(2)
-    coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8))
-    image = np.asarray(coarse.resize(size[::-1], Image.Resampling.BICUBIC))
-    Image.fromarray(image).save(tmp_path / 'photo.png')
+    image = write_photo(tmp_path / 'photo.png', size, (7, 9, 3), seed=2)
     cfg = Config.fromfile(CONFIG)
     item = Compose(cfg.tta_pipeline)(dict(img_path=str(tmp_path / 'photo.png'), seg_map_path=None))
     sizes = [tuple(int(side * scale) for side in size) for scale in (1.0, 1.25, 1.5) for _ in range(2)]

@@ -194,7 +194,7 @@ def test_padding_gets_no_pseudo_label():
     mask = model.valid_mask(views['img'], samples)
     cam = torch.rand(1, CLASSES, SIZE, SIZE)
     present = PresentClasses.of(torch.tensor([[1.0, 1, 0]]), 3)
-    data = model.pseudo_label(views['img'], cam, present, mask)[0]
+    data = model.pseudo_label(model.data_preprocessor.to_unit(views['img']), cam, present, mask)[0]
     assert (data[:8] == 255).all()
     assert (data[:, 24:] == 255).all()
     assert (data[8:, :24] != 255).any()

@@ -1,4 +1,4 @@
-"""What ToCo's step does not do twice: losses are those of the plain way; passes, waiting and memory are counted."""
+"""What ToCo's step does not do twice: losses equal the reference implementation's; passes, waiting, memory counted."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_losses_and_gradients_are_those_of_the_plain_way(labels):
     samples[1].set_metainfo(dict(valid_box=(0, SIZE, 8, SIZE)))
     results = []
     for either in (model, plain):
-        for step in range(2):  # the second with a moved twin
+        for step in range(2):  # the second with a moved teacher
             torch.manual_seed(step)
             losses = either.loss(views, samples)
         total(losses).backward()

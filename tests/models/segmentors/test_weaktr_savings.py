@@ -1,4 +1,4 @@
-"""What WeakTr does not do twice and does not hold, counted; results and gradients are those of the plain way."""
+"""What WeakTr does not do twice and does not hold, counted; results equal the reference implementation's."""
 
 import copy
 import sys
