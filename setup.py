@@ -1,6 +1,6 @@
 """Packs ``configs``, ``tools`` and ``model-index.yml`` into ``mmseg_wsss/.mim``, where OpenMMLab's tools look for them.
 
-Everything else about the package is declared in ``pyproject.toml``.
+In a checkout that folder holds links to them. Everything else about the package is declared in ``pyproject.toml``.
 """
 
 import shutil
@@ -14,18 +14,18 @@ MIM_FILES = ('configs', 'tools', 'model-index.yml')
 
 
 class BuildWithMim(build_py):
-    """Builds the package with its ``.mim`` folder: copies in a wheel, links to the checkout when installed editable."""
+    """Builds the package with a copy of its ``.mim`` folder; an editable installation uses that of the checkout."""
 
     def run(self) -> None:
         super().run()
-        target = (ROOT if self.editable_mode else Path(self.build_lib)) / 'mmseg_wsss' / '.mim'
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / 'mmseg_wsss' / '.mim'
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for name in MIM_FILES:
             source = ROOT / name
-            if self.editable_mode:
-                (target / name).symlink_to(source, target_is_directory=source.is_dir())
-            elif source.is_dir():
+            if source.is_dir():
                 shutil.copytree(source, target / name, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
             else:
                 shutil.copy2(source, target / name)

@@ -140,11 +140,12 @@ def name_torchvision_ops() -> None:
 def register_config_package() -> None:
     """Let configs inherit from ours, ``_base_ = 'mmseg_wsss::toco/....py'``, and from mmseg's also with its fork.
 
-    mmengine looks a package's ``.mim`` folder up by the name of its distribution, or else of its module.
+    mmengine looks for the ``.mim`` folder of a distribution beside its metadata, which is not where an editable
+    installation or a checkout on the path has it. Where no distribution has the name, it looks beside the module.
     """
     from mmengine.config.utils import MODULE2PACKAGE
 
-    MODULE2PACKAGE.setdefault('mmseg_wsss', 'mmseg_wsss')
+    MODULE2PACKAGE.setdefault('mmseg_wsss', 'mmseg_wsss.compat')  # a module, and no distribution
     if uses_forks():
         MODULE2PACKAGE['mmseg'] = 'mmseg'
 

@@ -1,5 +1,6 @@
 """The wheel holds everything, the pinned set fits together, and wrong versions are refused with the remedy."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
 
 from mmseg_wsss import compat
 
@@ -40,7 +42,7 @@ def _files(folder: str, *suffixes: str) -> set[str]:
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory) -> zipfile.ZipFile:
+def wheel_file(tmp_path_factory) -> Path:
     """The wheel, built from a copy so that the checkout stays as it is."""
     source, out = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('wheel')
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
@@ -53,7 +55,12 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (path,) = out.glob('*.whl')
-    with zipfile.ZipFile(path) as archive:
+    return path
+
+
+@pytest.fixture(scope='module')
+def wheel(wheel_file) -> zipfile.ZipFile:
+    with zipfile.ZipFile(wheel_file) as archive:
         yield archive
 
 
@@ -85,6 +92,46 @@ def test_wheel_accepts_upstream_openmmlab_and_leaves_mmcv_alone(wheel):
     import mmseg_wsss
 
     assert f'Version: {mmseg_wsss.__version__}' in lines
+
+
+ELSEWHERE = """
+_base_ = 'mmseg_wsss::toco/toco_vit-demo_drawn-scenes.py'
+model = dict(backbone=dict(init_cfg=None), starts=dict(loss_seg=0))
+train_dataloader = dict(batch_size=2, dataset=dict(data_root='photos', ann_file=''))
+val_dataloader = val_evaluator = val_cfg = None
+train_cfg = dict(max_iters=1)
+"""
+PREDICT = """
+import mmseg_wsss
+from mmseg.apis import inference_model, init_model
+from mmseg_wsss.checkpoints import checked
+
+model = init_model('elsewhere.py', checked('work_dirs/elsewhere/iter_1.pth'), device='cpu')
+mask = inference_model(model, 'photos/JPEGImages/0.png').pred_sem_seg.data
+print(mmseg_wsss.__file__, tuple(mask.shape), int(mask.max()) <= 6, int(model.iteration))
+"""
+
+
+def test_config_elsewhere_inherits_from_the_wheel_trains_and_predicts(wheel, tmp_path):
+    installed, images = tmp_path / 'site-packages', tmp_path / 'photos' / 'JPEGImages'
+    wheel.extractall(installed)
+    images.mkdir(parents=True)
+    for name, colour in (('0', 'red'), ('1', 'blue')):
+        Image.new('RGB', (128, 96), colour).save(images / f'{name}.png')
+    (tmp_path / 'photos' / 'tags.json').write_text('{"0.png": ["cat"], "1.png": ["car", "bird"]}')
+    (tmp_path / 'elsewhere.py').write_text(ELSEWHERE)
+    (tmp_path / 'predict.py').write_text(PREDICT)
+
+    def run(*arguments: str | Path) -> str:
+        environment = {**os.environ, 'PYTHONPATH': str(installed)}
+        command = [sys.executable, *map(str, arguments)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(installed / 'mmseg_wsss' / '.mim' / 'tools' / 'train.py', 'elsewhere.py')
+    last = run('predict.py').splitlines()[-1]
+    assert last == f'{installed}/mmseg_wsss/__init__.py (1, 96, 128) True 1'
 
 
 def _lock(python: str, family: str) -> dict[str, str]:
