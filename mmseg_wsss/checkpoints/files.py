@@ -56,13 +56,14 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is broken, or asks for code to be run.
+        ValueError: it is something else, as a saved web page, it is broken, or asks for code to be run.
     """
     if '://' in str(path):
         path = fetch(str(path))
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}')
+    _refuse_other_formats(path)
     if path.suffix == '.safetensors':
         try:
             return safetensors.torch.load_file(path, device=str(map_location or 'cpu'))
@@ -87,6 +88,22 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
             ) from None
         reason = str(error).partition('\n')[0] or 'it ends too early'
         raise ValueError(f'{path}: cannot be read, broken or cut short ({reason})') from error
+
+
+def _refuse_other_formats(path: Path) -> None:
+    """Refuse what does not begin as a checkpoint does, before a reader stumbles over it with any kind of error.
+
+    A file of ``torch.save`` is a zip archive or, of old versions, a pickle of protocol 2 or higher; a safetensors file
+    begins with the length of its JSON header.
+    """
+    with path.open('rb') as file:
+        head = file.read(40)
+    ours = head[8:9] == b'{' if path.suffix == '.safetensors' else head.startswith((b'PK', b'\x80'))
+    if not ours:
+        raise ValueError(
+            f'{path}: no checkpoint: the file has {path.stat().st_size} bytes and begins with {head!r}. '
+            'If it came from the internet, remove it and download it again'
+        )
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -121,6 +121,28 @@ def test_files_that_are_cut_short_or_something_else(tmp_path, state, suffix):
         read_checkpoint(tmp_path / 'absent.pth')
 
 
+PAGES = {
+    'words.pth': b'too many requests',
+    'page.pth': b'<!DOCTYPE html>\n<html>Not found</html>' * 9,
+    'answer.bin': b'{"error": "gone"}',
+    'pointer.pth': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5',
+    'empty.pth': b'',
+    'page.safetensors': b'<html>Not found</html>',
+    'short.safetensors': b'no',
+}
+
+
+@pytest.mark.parametrize('name', PAGES)
+def test_a_text_is_no_checkpoint_and_the_message_shows_it(tmp_path, name):
+    (tmp_path / name).write_bytes(PAGES[name])
+    with pytest.raises(ValueError, match='no checkpoint') as error:
+        read_checkpoint(tmp_path / name)
+    assert str(error.value) == (
+        f'{tmp_path / name}: no checkpoint: the file has {len(PAGES[name])} bytes and begins with '
+        f'{PAGES[name][:40]!r}. If it came from the internet, remove it and download it again'
+    )
+
+
 def test_torchscript_says_how_to_get_the_weights(tmp_path):
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / 'clip.pt')
     with pytest.raises(ValueError, match=r'clip\.pt: a TorchScript archive.*torch\.jit\.load\(FILE') as error:
