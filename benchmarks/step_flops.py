@@ -36,7 +36,7 @@ from mmseg_wsss.models.bilateral_sum import exact_bilateral_sum
 from mmseg_wsss.structures import set_image_label
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/toco/toco_vit-b16-in21k_1xb4-20k_voc12aug-448x448.py'
-ARCHS = {'ViT-S': ('deit-small', 384, (9, 11)), 'ViT-B': ('base', 768, (9, 11)), 'ViT-L': ('large', 1024, (19, 23))}
+ARCHS = {'ViT-S': ('deit-small', (9, 11)), 'ViT-B': ('base', (9, 11)), 'ViT-L': ('large', (19, 23))}
 PARTS = ('encoder', 'encoder, CAM', 'dense energy', 'heads', 'backward')
 
 
@@ -51,13 +51,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def model_cfg(arch: str, size: int, *, chunks: bool) -> Config:
     """ToCo with every loss; with ``chunks`` the encoder takes one image of the crop's size at a time."""
-    name, channels, blocks = ARCHS[arch]
+    name, blocks = ARCHS[arch]
     model = Config.fromfile(CONFIG).model
     model.data_preprocessor.size = (size, size)
     pixels = size * size if chunks else None
     model.backbone.update(arch=name, out_indices=blocks, pixels_per_pass=pixels, init_cfg=None)
-    for part in (model.cam_head, model.aux_cam_head, model.projector, model.decode_head):
-        part.in_channels = channels
     model.starts = {}
     return model
 
@@ -74,7 +72,7 @@ class Step:
     def __init__(self, cfg: Config, *, images: int, amp: bool) -> None:
         side = cfg.data_preprocessor.size[0]
         meta = dict(valid_box=(0, side, 0, side), ori_shape=(side, side), img_shape=(side, side))
-        classes = cfg.cam_head.num_classes
+        classes = cfg.num_classes
         self.samples = [set_image_label(SegDataSample(metainfo=meta), [1, 5], classes) for _ in range(images)]
         self.shape, self.amp = (images, 3, side, side), amp
         self.fake = FakeTensorMode(allow_non_fake_inputs=True)

@@ -131,7 +131,7 @@ def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
     record['cpu_seconds'] = {name: way.cpu_seconds for name, way in ways.items()}
     record['memory'] = {name: way.memory(batch) for name, way in ways.items()}
     record['flops'] = {name: way.flops(batch) for name, way in ways.items()}
-    grid = cfg.model.data_preprocessor.size[0] // ours.model.backbone.patch_size
+    grid = record['crop'][0] // ours.model.backbone.patch_size
     record['matrix_rate'] = matrix_rate(ours, cfg.train_dataloader.batch_size * grid * grid)
     return record
 

@@ -74,7 +74,7 @@ def use_drawn_images_if_absent(cfg: Config, folder: Path) -> str:
     needed = ['.', dataset.get('ann_file'), labels.get('path'), labels.get('root')]
     if all((root / path).exists() for path in needed if path):
         return str(root)
-    count, num_classes = 16, cfg.model.cam_head.num_classes
+    count, num_classes = 16, cfg.model.num_classes
     classes = tuple(f'class{index}' for index in range(num_classes))
     draw_images(folder, count, classes)
     cfg.train_dataloader.dataset = dict(
@@ -177,7 +177,7 @@ def describe(cfg: Config, device: torch.device) -> dict:
         config=Path(cfg.filename).stem,
         **machine(device),
         batch_size=cfg.train_dataloader.batch_size,
-        crop=list(cfg.model.data_preprocessor.size),
+        crop=list(cfg.train_dataloader.dataset.pipeline[1].geometry[-1].crop_size),
         dtype=DTYPES.get(wrapper, wrapper),
     )
 

@@ -75,13 +75,10 @@ def use(layout: Layout, cfg: Config, weights: str | None) -> None:
         if 'truth_path' in dataset.data_prefix:
             dataset.data_prefix.truth_path = None
     model, count = cfg.model, len(layout.classes)
-    for head in ('cam_head', 'aux_cam_head'):
-        if head in model:
-            model[head].num_classes = count
-    if 'decode_head' in model:
+    if 'num_classes' in model:
+        model.num_classes = count
+    else:
         model.decode_head.num_classes = count + 1
-    if 'num_cls_tokens' in model.backbone:
-        model.backbone.num_cls_tokens = count
     if weights:
         model.backbone.init_cfg.checkpoint = weights
 

@@ -51,12 +51,9 @@ def tiny_cfg(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     cfg = toco_step.build_cfg(toco_step.parse_args(['--batch-size', '2']))
     model = cfg.model
-    model.data_preprocessor.size = (64, 64)
     model.backbone.update(
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32), img_size=64, out_indices=(0, 1)
     )
-    for part in (model.cam_head, model.aux_cam_head, model.projector, model.decode_head):
-        part.in_channels = 16
     model.projector.update(hidden_channels=16, bottleneck_channels=8, out_channels=16)
     model.decode_head.channels = 8
     model.update(num_local_crops=2, local_crop_size=32)

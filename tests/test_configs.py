@@ -54,9 +54,11 @@ def crop_of(cfg: Config) -> tuple[int, int]:
 def test_model_builds_and_its_parts_fit(path):
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
-    size = cfg.model.data_preprocessor.get('size')
     crop = crop_of(cfg)
-    assert tuple(size or ()) == crop, 'mmseg stacks training images to data_preprocessor.size'
+    if cfg.model.data_preprocessor.type == 'SegDataPreProcessor':
+        assert tuple(cfg.model.data_preprocessor.size) == crop, 'mmseg stacks training images to this size'
+    else:
+        assert 'size' not in cfg.model.data_preprocessor, 'the crop is the size'
     classes = cfg.train_dataloader.dataset.classes
     assert all(loader.dataset.classes == classes for loader in evaluation_loaders(cfg))
 

@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, use_tta
+from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config, use_tta
 from mmseg_wsss.fileio import file_sha256
 from mmseg_wsss.models.refiners import importable, on_cpu
 from mmseg_wsss.pseudo_labels import (
@@ -95,10 +95,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     Raises:
         ValueError: options that do not go together with each other or with the config.
     """
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if cfg.get('test_dataloader') is None:
         raise ValueError(f'{args.config} has no test_dataloader, so there are no images to label')

@@ -19,7 +19,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-import mmseg_wsss  # noqa: F401  registers every part
+from mmseg_wsss.engine import read_config
 from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.pseudo_labels import choose_source
 
@@ -89,8 +89,7 @@ class Stage:
         self.options = ['--cfg-options', *options] if options else []
         parser = argparse.ArgumentParser()
         parser.add_argument('--cfg-options', nargs='+', default={}, action=DictAction)
-        self.cfg = Config.fromfile(config)
-        self.cfg.merge_from_dict(parser.parse_args(self.options).cfg_options)
+        self.cfg = read_config(config, parser.parse_args(self.options).cfg_options)
 
     def train(self, seed: str, *, masks: Path | None = None) -> Path:
         """Train, on these masks where some are given, unless that is done; returns the last checkpoint."""
@@ -110,12 +109,13 @@ class Stage:
         return json.loads(result.read_text(encoding='utf-8'))['metrics']
 
     def segmentation(self, checkpoint: Path) -> dict[str, float]:
-        """mIoU of the segmentation by how it was tested."""
+        """mIoU of the segmentation by how it was tested; nothing where there are no masks to compare with."""
         tests = {'single scale': ()}
         if self.cfg.get('tta_model') is not None:
             tests |= {'multi-scale': ('--tta',), 'multi-scale + CRF': ('--tta', '--crf')}
         metrics = {how: self.test(checkpoint, *flags) for how, flags in tests.items()}
-        return {f'segmentation, {how}': one.get('seg/mIoU', one.get('mIoU')) for how, one in metrics.items()}
+        values = {how: one.get('seg/mIoU', one.get('mIoU')) for how, one in metrics.items()}
+        return {f'segmentation, {how}': value for how, value in values.items() if value is not None}
 
 
 def label(args: argparse.Namespace, stage: Stage, checkpoint: Path) -> dict[str, str]:

@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.checkpoints import checked
-from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, use_crf, use_tta, whole_checkpoint
-from mmseg_wsss.engine.test_setup import add_metric
+from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, read_config, use_crf, use_tta
+from mmseg_wsss.engine.test_setup import add_metric, whole_checkpoint
 from mmseg_wsss.fileio import whole_file
 from mmseg_wsss.models.refiners import CRF_PRESETS
 
@@ -59,12 +59,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def build_cfg(args: argparse.Namespace) -> Config:
     """The config with the command line's values in it."""
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if isinstance(args.crf, str):  # in place of what the config has; options on the command line go on top
         cfg.crf = {'type': cfg.get('crf', {}).get('type', 'DenseCRF'), 'preset': args.crf}
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        cfg.merge_from_dict(args.cfg_options or {})
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
         raise ValueError(f'{args.config} has no test_dataloader or no test_evaluator, so there is nothing to test')

@@ -9,7 +9,7 @@ from mmengine.runner import find_latest_checkpoint
 from mmseg.registry import MODELS
 
 from mmseg_wsss.checkpoints import checked
-from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
+from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config
 from mmseg_wsss.models import StartedLosses
 
 
@@ -36,13 +36,11 @@ def build_cfg(args: argparse.Namespace) -> Config:
     """The config with the command line's values in it.
 
     Raises:
-        ValueError: ``--amp`` with an optimizer wrapper that it does not know how to replace, or a method that counts
-            its steps with gradient accumulation over iterations.
+        ValueError: a value that changes nothing, ``--amp`` with an optimizer wrapper that it does not know how to
+            replace, or a method that counts its steps with gradient accumulation over iterations.
     """
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if args.seed is not None or cfg.get('randomness', {}).get('seed') is None:
         cfg.setdefault('randomness', {})

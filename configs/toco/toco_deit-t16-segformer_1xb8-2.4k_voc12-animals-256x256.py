@@ -15,11 +15,9 @@ model = dict(
     decode_head=dict(
         _delete_=True,
         type='SegformerHead',
-        in_channels=[192] * 4,
         in_index=[0, 1, 2, 3],
         channels=128,
         norm_cfg=dict(type='SyncBN'),
-        num_classes=7,
         loss_decode=loss,
     ),
 )

@@ -17,15 +17,11 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/tta.py',
 ]
-num_classes, channels, crop = 6, 192, 256
+crop = 256
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'
 model = dict(
-    data_preprocessor=dict(size=(crop, crop)),
+    num_classes=6,
     backbone=dict(arch='deit-tiny', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    cam_head=dict(num_classes=num_classes, in_channels=channels),
-    aux_cam_head=dict(num_classes=num_classes, in_channels=channels),
-    projector=dict(in_channels=channels),
-    decode_head=dict(in_channels=channels, num_classes=num_classes + 1),
     cam_scales=(1.0, 0.5),
     local_crop_size=64,
     starts=dict(loss_seg=400, loss_reg=400),

@@ -22,12 +22,10 @@ checkpoint = (
 conv_init = dict(
     type='Kaiming', layer='Conv2d', a=5**0.5, mode='fan_in', nonlinearity='leaky_relu', distribution='uniform'
 )
-num_classes = 80
 model = dict(
+    num_classes=80,
     backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    cam_head=dict(num_classes=num_classes),
-    aux_cam_head=dict(num_classes=num_classes),
-    decode_head=dict(num_classes=num_classes + 1, init_cfg=conv_init),
+    decode_head=dict(init_cfg=conv_init),
     loss_ctc=dict(temperature=1.0, extra_negative_term=True),
     cam_thresholds=(0.25, 0.65),
     background_threshold=0.45,

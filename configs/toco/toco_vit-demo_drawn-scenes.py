@@ -13,24 +13,21 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/tta.py',
 ]
-channels = 96
-num_classes = 6
 model = dict(
+    num_classes=6,
     # The tiny ViT was trained with mean and std of half the range.
-    data_preprocessor=dict(size=(96, 96), mean=[127.5] * 3, std=[127.5] * 3),
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
     backbone=dict(
         _delete_=True,
         type='TokenViT',
-        arch=dict(embed_dims=channels, num_layers=8, num_heads=3, feedforward_channels=384),
+        arch=dict(embed_dims=96, num_layers=8, num_heads=3, feedforward_channels=384),
         img_size=64,
         patch_size=8,
         out_indices=(5, 7),
         freeze_pos_embed=True,
         init_cfg=dict(type='Pretrained', checkpoint='demo/tiny_vit.pth'),
     ),
-    cam_head=dict(num_classes=num_classes, in_channels=channels),
-    aux_cam_head=dict(num_classes=num_classes, in_channels=channels),
-    projector=dict(in_channels=channels, hidden_channels=256, bottleneck_channels=64, out_channels=128),
+    projector=dict(hidden_channels=256, bottleneck_channels=64, out_channels=128),
     refiner=dict(dilations=(1, 2, 4, 8)),
     # One scale is enough for labels here and makes an iteration twice as fast as three scales.
     cam_scales=(1.0,),
@@ -38,7 +35,7 @@ model = dict(
     local_crop_size=32,
     starts=dict(loss_seg=80, loss_reg=80),
     loss_reg=None,  # the recorded results were made without it
-    decode_head=dict(in_channels=channels, channels=128, dilation=2, num_classes=num_classes + 1),
+    decode_head=dict(channels=128, dilation=2),
 )
 max_iters = 250
 optim_wrapper = dict(type='BF16OptimWrapper', optimizer=dict(lr=3e-4))

@@ -9,13 +9,8 @@ Command:    tools/dist_train.sh configs/toco/toco_vit-l16-in21k_8xb1-fsdp-20k_vo
 
 _base_ = './toco_vit-b16-in21k_1xb4-20k_voc12aug-448x448.py'
 checkpoint = 'https://huggingface.co/timm/vit_large_patch16_224.augreg_in21k/resolve/main/pytorch_model.bin'
-channels = 1024
 model = dict(
     backbone=dict(arch='large', out_indices=(19, 23), init_cfg=dict(checkpoint=checkpoint)),
-    cam_head=dict(in_channels=channels),
-    aux_cam_head=dict(in_channels=channels),
-    projector=dict(in_channels=channels),
-    decode_head=dict(in_channels=channels),
 )
 train_dataloader = dict(batch_size=1)
 optim_wrapper = dict(type='BF16OptimWrapper')

@@ -12,7 +12,12 @@ model = dict(
     type='EncoderDecoder',
     data_preprocessor=_base_.model.data_preprocessor,
     backbone=_base_.model.backbone,
-    decode_head={**_base_.model.decode_head, 'loss_decode': dict(type='CrossEntropyLoss')},
+    decode_head={
+        **_base_.model.decode_head,
+        'in_channels': 768,
+        'num_classes': 21,
+        'loss_decode': dict(type='CrossEntropyLoss'),
+    },
     test_cfg=dict(mode='whole'),
 )
 views = _base_.train_dataloader.dataset.pipeline[1]

@@ -8,6 +8,9 @@ Command:    python tools/train.py configs/weaktr/fully_segmenter_deit-t16_1xb8-1
 """
 
 _base_ = './weaktr-seg_deit-t16_1xb8-1.5k_voc12-animals-256x256.py'
-model = dict(type='EncoderDecoder', decode_head=dict(loss_decode=dict(_delete_=True, type='CrossEntropyLoss')))
+model = dict(
+    type='EncoderDecoder',
+    decode_head=dict(in_channels=192, loss_decode=dict(_delete_=True, type='CrossEntropyLoss')),
+)
 mask_dir = 'data/VOCdevkit/VOC2012/SegmentationClassAnimals'
 train_dataloader = dict(dataset=dict(mask_dir=mask_dir, data_prefix=dict(truth_path=None)))

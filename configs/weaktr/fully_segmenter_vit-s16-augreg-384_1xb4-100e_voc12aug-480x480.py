@@ -7,6 +7,9 @@ Command:    python tools/train.py configs/weaktr/fully_segmenter_vit-s16-augreg-
 """
 
 _base_ = './weaktr-seg_vit-s16-augreg-384_1xb4-100e_voc12aug-480x480.py'
-model = dict(type='EncoderDecoder', decode_head=dict(loss_decode=dict(_delete_=True, type='CrossEntropyLoss')))
+model = dict(
+    type='EncoderDecoder',
+    decode_head=dict(in_channels=384, loss_decode=dict(_delete_=True, type='CrossEntropyLoss')),
+)
 mask_dir = 'data/VOCdevkit/VOC2012/SegmentationClassAug'
 train_dataloader = dict(dataset=dict(mask_dir=mask_dir))

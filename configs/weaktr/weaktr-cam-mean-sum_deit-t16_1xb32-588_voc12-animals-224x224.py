@@ -8,4 +8,4 @@ Command:    python tools/train.py configs/weaktr/weaktr-cam-mean-sum_deit-t16_1x
 """
 
 _base_ = './weaktr-cam_deit-t16_1xb32-588_voc12-animals-224x224.py'
-model = dict(cam_head=dict(head_weights=dict(_delete_=True, type='EqualWeights', num_blocks=12, num_heads=3)))
+model = dict(cam_head=dict(head_weights=dict(_delete_=True, type='EqualWeights')))

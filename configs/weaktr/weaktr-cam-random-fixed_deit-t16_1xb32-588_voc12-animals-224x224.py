@@ -8,6 +8,4 @@ Command:    python tools/train.py configs/weaktr/weaktr-cam-random-fixed_deit-t1
 """
 
 _base_ = './weaktr-cam_deit-t16_1xb32-588_voc12-animals-224x224.py'
-model = dict(
-    cam_head=dict(head_weights=dict(_delete_=True, type='FixedQueryWeights', num_blocks=12, num_heads=3, reduction=4))
-)
+model = dict(cam_head=dict(head_weights=dict(_delete_=True, type='FixedQueryWeights', reduction=4)))

@@ -15,10 +15,9 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth'
-num_classes = 80
 model = dict(
-    backbone=dict(num_cls_tokens=num_classes, init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    cam_head=dict(num_classes=num_classes),
+    num_classes=80,
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
     cam_scales=(1.0, 0.8, 1.2),
     background_threshold=0.42,
 )

@@ -16,13 +16,11 @@ _base_ = [
     '../_base_/schedules/weaktr-cam_60e.py',
     '../_base_/default_runtime.py',
 ]
-num_classes, channels, heads = 6, 192, 3
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'
 model = dict(
-    backbone=dict(
-        arch='deit-tiny', num_cls_tokens=num_classes, init_cfg=dict(type='Pretrained', checkpoint=checkpoint)
-    ),
-    cam_head=dict(num_classes=num_classes, in_channels=channels, head_weights=dict(num_heads=heads, reduction=4)),
+    num_classes=6,
+    backbone=dict(arch='deit-tiny', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+    cam_head=dict(head_weights=dict(reduction=4)),
     background_threshold=0.4,
 )
 

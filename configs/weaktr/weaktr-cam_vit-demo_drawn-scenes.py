@@ -12,26 +12,23 @@ _base_ = [
     '../_base_/schedules/weaktr-cam_60e.py',
     '../_base_/default_runtime.py',
 ]
-num_classes, channels, blocks, heads = 6, 96, 8, 3
 model = dict(
+    num_classes=6,
     # The tiny ViT was trained with mean and std of half the range.
-    data_preprocessor=dict(size=(96, 96), mean=[127.5] * 3, std=[127.5] * 3),
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
     backbone=dict(
         _delete_=True,
         type='TokenViT',
-        arch=dict(embed_dims=channels, num_layers=blocks, num_heads=heads, feedforward_channels=384),
+        arch=dict(embed_dims=96, num_layers=8, num_heads=3, feedforward_channels=384),
         img_size=64,
         patch_size=8,
-        num_cls_tokens=num_classes,
         final_norm=False,
         init_cfg=dict(type='Pretrained', checkpoint='demo/tiny_vit.pth'),
     ),
     cam_head=dict(
-        num_classes=num_classes,
-        in_channels=channels,
         # Patches of the tiny ViT attend to the whole scene: spreading the CAM along that attention would blur it.
         patch_attention=False,
-        head_weights=dict(num_blocks=blocks, num_heads=heads, head_dims=channels // heads, reduction=4),
+        head_weights=dict(reduction=4),
     ),
     # One scale is enough here and makes labelling twice as fast as two.
     cam_scales=(1.0,),

@@ -18,20 +18,13 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/weaktr-seg_tta.py',
 ]
-num_classes, channels, crop_size = 6, 192, (256, 256)
+crop_size = (256, 256)
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'
 model = dict(
     # whole patches at test time: a ViT does not see the rest of the border
     data_preprocessor=dict(size=crop_size, test_cfg=dict(size_divisor=16)),
     backbone=dict(arch='deit-tiny', img_size=crop_size[0], init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    decode_head=dict(
-        in_channels=channels,
-        channels=channels,
-        embed_dims=channels,
-        num_heads=3,
-        num_classes=num_classes + 1,
-        loss_decode=dict(patch_size=64),
-    ),
+    decode_head=dict(num_classes=7, loss_decode=dict(patch_size=64)),
     test_cfg=dict(_delete_=True, mode='whole'),
 )
 

@@ -2,14 +2,16 @@
 sharded parameters, published learning rates, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
+from .config_file import read_config
 from .cpu_launch import finish_launch, prepare_cpu_launch
-from .hooks import IterationSeedHook
+from .hooks import ClassCountHook, IterationSeedHook
 from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
 from .test_setup import image_folder, use_crf, use_tta, whole_checkpoint
 
 __all__ = [
     'BF16OptimWrapper',
+    'ClassCountHook',
     'EpochCosineLR',
     'IterationSeedHook',
     'ShardedStrategy',
@@ -17,6 +19,7 @@ __all__ = [
     'finish_launch',
     'image_folder',
     'prepare_cpu_launch',
+    'read_config',
     'use_crf',
     'use_tta',
     'whole_checkpoint',

@@ -17,23 +17,46 @@ class WSSSDataPreProcessor(SegDataPreProcessor):
 
     Args:
         bgr_to_rgb, rgb_to_bgr: reverse the channels, at most one of them.
+        size, size_divisor: padding of training images, as mmseg has it; without both none is added but what images of
+            different sizes need to be stacked, so that the crop of the pipeline is the size of the batch.
         **kwargs: further arguments of ``SegDataPreProcessor``; ``mean`` and ``std`` (per channel, RGB when
             ``bgr_to_rgb``) belong to the pretrained weights.
     """
 
-    def __init__(self, *, bgr_to_rgb: bool = False, rgb_to_bgr: bool = False, **kwargs) -> None:
-        super().__init__(bgr_to_rgb=bgr_to_rgb, rgb_to_bgr=rgb_to_bgr, **kwargs)
+    def __init__(
+        self,
+        *,
+        bgr_to_rgb: bool = False,
+        rgb_to_bgr: bool = False,
+        size: tuple[int, int] | None = None,
+        size_divisor: int | None = None,
+        **kwargs,
+    ) -> None:
+        if size is None and size_divisor is None:
+            size_divisor = 1
+        super().__init__(bgr_to_rgb=bgr_to_rgb, rgb_to_bgr=rgb_to_bgr, size=size, size_divisor=size_divisor, **kwargs)
         # mmseg and its fork keep this under different names
         self._reverse_channels = bgr_to_rgb or rgb_to_bgr
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
-        """Normalise and stack; see the class."""
+        """Normalise and stack; see the class.
+
+        Raises:
+            ValueError: the views have different sizes.
+        """
         inputs = data['inputs']
         if not isinstance(inputs, dict):
             return super().forward(data, training)
         out = super().forward(dict(data, inputs=inputs['img']), training)
         views = {name: self._stack(view) for name, view in inputs.items() if name != 'img'}
-        return dict(out, inputs=dict(img=out['inputs'], **views))
+        views = dict(img=out['inputs'], **views)
+        sizes = {name: tuple(view.shape[-2:]) for name, view in views.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                f'the views have different sizes {sizes}: crop_size of the geometry of MultiView, scale of the crop of '
+                f'its free views and, where it is set, data_preprocessor.size (here {self.size}) must be the same'
+            )
+        return dict(out, inputs=views)
 
     def _stack(self, view: list[Tensor]) -> Tensor:
         images = torch.stack([image.to(self.device, non_blocking=True) for image in view])

@@ -30,11 +30,7 @@ def shipped(**backbone):
     config = Config.fromfile(ROOT / 'configs/_base_/models/toco_vit-b16.py').model
     if backbone:
         config.backbone.update(backbone)
-        channels = backbone['arch']['embed_dims']
-        for name in ('cam_head', 'aux_cam_head', 'projector', 'decode_head'):
-            config[name].in_channels = channels
-        config.cam_head.num_classes = config.aux_cam_head.num_classes = 5
-        config.decode_head.num_classes = 6
+        config.num_classes = 5
     return MODELS.build(config).eval()
 
 

@@ -160,7 +160,7 @@ def test_voc_subset(tmp_path):
     assert found.train == 'ImageSets/Segmentation/pets_train.txt'
     assert found.masks == 'SegmentationClassPets'
     config = config_of('toco', tmp_path / 'out', '--data', str(root), layout=found)
-    assert config.model.decode_head.num_classes == 3
+    assert config.model.num_classes == 2
     assert config.train_dataloader.dataset.image_labels == {'type': 'TagFile', 'path': 'image_labels_pets.json'}
     assert config.test_dataloader.dataset.data_prefix.seg_map_path == 'SegmentationClassPets'
 
@@ -183,7 +183,7 @@ def test_weaktr_on_a_folder_of_photos(tmp_path):
     (root / 'vit.pth').touch()
     options = ['--data', str(root), '--weights', str(root / 'vit.pth'), '--iters', '100']
     cam, seg = (config_of(stage, tmp_path / 'out', *options, layout=voc.find(root)) for stage in ('cam', 'seg'))
-    assert (cam.model.cam_head.num_classes, cam.model.backbone.num_cls_tokens) == (2, 2)
+    assert cam.model.num_classes == 2
     assert seg.model.decode_head.num_classes == 3
     assert seg.train_dataloader.dataset.ann_file == 'ImageSets/Segmentation/pets_train.txt'
     assert seg.train_dataloader.dataset.data_prefix.truth_path is None

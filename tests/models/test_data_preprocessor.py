@@ -1,3 +1,4 @@
+import pytest
 import torch
 from mmseg.structures import SegDataSample
 
@@ -26,3 +27,23 @@ def test_plain_inputs_are_mmsegs():
     image = torch.randint(0, 256, (3, 4, 6), dtype=torch.uint8)
     out = processor(dict(inputs=[image], data_samples=[SegDataSample()]))
     torch.testing.assert_close(processor.to_unit(out['inputs'])[0], image.flip(0) / 255)
+
+
+def batch_of(sizes: dict[str, int]) -> dict:
+    inputs = {name: [torch.zeros(3, side, side, dtype=torch.uint8)] * 2 for name, side in sizes.items()}
+    return dict(inputs=inputs, data_samples=[SegDataSample() for _ in range(2)])
+
+
+def test_without_a_size_the_crop_is_the_size():
+    processor = WSSSDataPreProcessor(mean=MEAN, std=STD)
+    out = processor(batch_of(dict(img=6, global_view=6)), training=True)['inputs']
+    assert {name: tuple(view.shape) for name, view in out.items()} == dict(img=(2, 3, 6, 6), global_view=(2, 3, 6, 6))
+
+
+@pytest.mark.parametrize(('size', 'views'), [((8, 8), dict(img=6, local_view=6)), (None, dict(img=8, local_view=6))])
+def test_views_of_different_sizes_are_refused_with_the_keys(size, views):
+    processor = WSSSDataPreProcessor(mean=MEAN, std=STD, size=size)
+    with pytest.raises(
+        ValueError, match=r"\{'img': \(8, 8\), 'local_view': \(6, 6\)\}: crop_size .* scale .* data_preprocessor.size"
+    ):
+        processor(batch_of(views), training=True)

@@ -42,17 +42,13 @@ def shortened(path: Path, coco: Path, folder: Path) -> Config:
     """The config with a tiny transformer, crops of 96 and short stages; all else is the config's own."""
     cfg = Config.fromfile(path)
     assert cfg.model.starts == STAGES
-    channels = 24
     model = cfg.model
     model.backbone.update(
-        arch=dict(embed_dims=channels, num_layers=3, num_heads=2, feedforward_channels=48), out_indices=(1, 2)
+        arch=dict(embed_dims=24, num_layers=3, num_heads=2, feedforward_channels=48), out_indices=(1, 2)
     )
     model.backbone.init_cfg = None
-    for part in (model.cam_head, model.aux_cam_head, model.projector, model.decode_head):
-        part.in_channels = channels
     model.projector.update(hidden_channels=32, bottleneck_channels=16, out_channels=24)
     model.decode_head.channels = 16
-    model.data_preprocessor.size = (96, 96)
     model.local_crop_size = 32
     model.starts = {name: SHORT[start] for name, start in model.starts.items()}
     train = cfg.train_dataloader

@@ -1,4 +1,4 @@
-"""What the README promises a person with photos and tags: five edited lines, two commands, masks."""
+"""A person with photos and tags copies a config to any folder, edits the lines at its top, and gets masks."""
 
 import re
 from pathlib import Path
@@ -10,9 +10,13 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from PIL import Image
+from tool_module import load_tool
+
+from mmseg_wsss.engine import read_config
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / 'configs' / 'toco' / 'toco_deit-s16_own-photos.py'
+CONFIGS = ROOT / 'configs'
+ARCH = dict(embed_dims=24, num_layers=12, num_heads=2, feedforward_channels=8)
 SIZES = {'beach/001.png': (40, 30), 'beach/002.jpg': (30, 50), 'home.png': (33, 33), 'street.png': (64, 20)}
 MASKS = ['beach/001.png', 'beach/002.png', 'home.png', 'street.png']
 
@@ -30,55 +34,82 @@ def photos(tmp_path) -> Path:
     return root
 
 
-def edited(photos: Path) -> str:
-    """The template with its five lines edited, as a person would."""
-    text = TEMPLATE.read_text()
-    lines = dict(data_root=str(photos), tags='tags.csv', classes=('bird', 'fish'), checkpoint='none.pth', max_iters=2)
-    for name, value in lines.items():
-        text, count = re.subn(rf'(?m)^{name} = .*$', f'{name} = {value!r}', text)
-        assert count == 1, f'{name} is no longer a line of its own'
-    return text.replace("'../_base_", f"'{ROOT}/configs/_base_")
-
-
-def test_five_lines_train_and_write_a_mask_per_photo(photos, tmp_path):
-    config = tmp_path / 'mine.py'
-    config.write_text(edited(photos))
-    cfg = Config.fromfile(config)
-    cfg.model.backbone.arch = dict(embed_dims=384, num_layers=12, num_heads=2, feedforward_channels=8)
-    cfg.merge_from_dict(
-        {
-            'model.backbone.init_cfg': None,
-            'model.local_crop_size': 32,
-            'model.data_preprocessor.size': (64, 64),
-            'model.starts': dict(loss_seg=1, loss_reg=1),
-            'train_dataloader.num_workers': 0,
-            'train_dataloader.persistent_workers': False,
-            'train_dataloader.batch_size': 2,
-            'test_dataloader.num_workers': 0,
-            'test_evaluator.out_dir': str(tmp_path / 'masks'),
-            'work_dir': str(tmp_path / 'work'),
-            'param_scheduler': [],
-        }
+def edited(name: str, photos: Path, **values) -> Path:
+    """The config copied into another folder and its first lines edited, as a person would."""
+    text = (CONFIGS / name).read_text()
+    lines = dict(
+        data_root=str(photos), tags='tags.csv', classes=('bird', 'fish'), arch='deit-small', crop=64, max_iters=6
     )
-    pipeline = cfg.train_dataloader.dataset.pipeline
-    pipeline[1].geometry[-1].crop_size = (64, 64)
-    pipeline[1].free.global_view[0].scale = 64
+    for key, value in (lines | values).items():
+        text, count = re.subn(rf'(?m)^{key} = .*$', f'{key} = {value!r}', text)
+        assert count == 1 or key == 'tags', f'{key} is no longer a line of its own'
+    copied = photos.parent / 'elsewhere' / Path(name).name
+    copied.parent.mkdir(exist_ok=True)
+    copied.write_text(text)
+    return copied
+
+
+def train(config: Path, work_dir: Path) -> Runner:
+    """What tools/train.py runs, without pretrained weights and further processes."""
+    cfg = read_config(config)
+    assert cfg.model.backbone.arch == 'deit-small'
+    cfg.model.backbone.update(arch=ARCH, init_cfg=None)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False, batch_size=2)
+    cfg.test_dataloader.num_workers = 0
+    cfg.test_evaluator.out_dir = str(work_dir / 'masks')
+    cfg.work_dir = cfg.experiment_name = str(work_dir)
     runner = Runner.from_cfg(cfg)
-    assert len(runner.build_dataloader(cfg.train_dataloader).dataset) == 3  # home.png has no tag: skipped
     runner.train()
-    assert runner.model.iteration == 2
-    runner.test()
-    written = sorted((tmp_path / 'masks').rglob('*.png'))
-    assert [path.relative_to(tmp_path / 'masks').as_posix() for path in written] == MASKS
+    return runner
+
+
+def assert_a_mask_per_photo(folder: Path) -> None:
+    written = sorted(folder.rglob('*.png'))
+    assert [path.relative_to(folder).as_posix() for path in written] == MASKS
     for path, size in zip(written, SIZES.values(), strict=True):
         mask = Image.open(path)
         assert mask.size == size
         assert set(np.unique(mask)) <= {0, 1, 2}
 
 
+def test_toco_trains_from_the_edited_copy_and_writes_a_mask_per_photo(photos, tmp_path):
+    runner = train(edited('toco/toco_own-photos.py', photos), tmp_path / 'work')
+    assert len(runner.train_dataloader.dataset) == 3  # home.png has no tag: skipped
+    model = runner.model
+    assert (model.iteration, model.num_classes, model.local_crop_size) == (6, 3, 16)
+    assert model.starts['loss_seg'] == model.starts['loss_reg'] == 1
+    runner.test()
+    assert_a_mask_per_photo(tmp_path / 'work' / 'masks')
+
+
+def test_weaktr_trains_both_stages_from_the_edited_copies(photos, tmp_path):
+    cam = edited('weaktr/weaktr-cam_own-photos.py', photos)
+    runner = train(cam, tmp_path / 'cam')
+    assert len(runner.train_dataloader.dataset) == 4  # home.png shows none of the classes
+    assert (runner.iter, runner.model.backbone.num_extra_tokens, runner.model.num_classes) == (6, 2, 3)
+    dumped = tmp_path / 'cam' / cam.name
+    arguments = [
+        str(dumped),
+        str(tmp_path / 'cam' / 'iter_6.pth'),
+        '--out',
+        str(tmp_path / 'labels'),
+        '--images',
+        'train',
+    ]
+    assert load_tool('make_pseudo_labels.py').main(arguments) == 0
+    assert_a_mask_per_photo(tmp_path / 'labels' / 'SegmentationClass')
+
+    seg = edited('weaktr/weaktr-seg_own-photos.py', photos)
+    folder = 'work_dirs/own_photos/labels/SegmentationClass'
+    seg.write_text(seg.read_text().replace(folder, str(tmp_path / 'labels' / 'SegmentationClass')))
+    runner = train(seg, tmp_path / 'seg')
+    assert (runner.iter, runner.model.num_classes, runner.model.decode_head.channels) == (6, 3, 24)
+    runner.test()
+    assert_a_mask_per_photo(tmp_path / 'seg' / 'masks')
+
+
 def test_test_time_augmentation_sees_photos_in_the_size_of_the_test(photos, tmp_path):
-    config = tmp_path / 'mine.py'
-    config.write_text(edited(photos))
+    config = edited('toco/toco_own-photos.py', photos, crop=256)
     Image.fromarray(np.zeros((1200, 2000, 3), np.uint8)).save(photos / 'images' / 'home.png')
     cfg = Config.fromfile(config)
     init_default_scope('mmseg')
@@ -91,6 +122,6 @@ def test_test_time_augmentation_sees_photos_in_the_size_of_the_test(photos, tmp_
         samples = sample['data_samples']
         return [s.img_path for s in (samples if isinstance(samples, list) else [samples])]
 
-    assert inputs(cfg.test_pipeline)['inputs'].shape == (3, 300, 500)
+    assert inputs(cfg.test_pipeline)['inputs'].shape == (3, 230, 384)
     shapes = [tuple(image.shape) for image in inputs(cfg.tta_pipeline)['inputs']]
-    assert shapes == [(3, 300, 500)] * 2 + [(3, 375, 625)] * 2 + [(3, 450, 750)] * 2
+    assert shapes == [(3, 230, 384)] * 2 + [(3, 288, 480)] * 2 + [(3, 346, 576)] * 2

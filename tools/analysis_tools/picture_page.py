@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS, MODELS
 from torch.utils.data import Dataset
 
 from mmseg_wsss.datasets.transforms.load_image import read_image
+from mmseg_wsss.engine import read_config
 from mmseg_wsss.pseudo_labels import REFINERS, Scorer, build_model, refiner_of
 from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
@@ -70,9 +71,7 @@ def draw_row(scorer: Scorer, item: dict, threshold: float, classes: list[str]) -
 def main(argv: list[str] | None = None) -> None:
     """Predict and draw."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = build_model(cfg, args.checkpoint, source='cam')
     refiner = refiner_of(cfg, args.refine)
@@ -83,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     chosen = np.unique(np.linspace(0, len(images) - 1, args.num).round().astype(int)).tolist()
     rows = [draw_row(scorer, images[index], threshold, classes) for index in chosen]
     if args.seg:
-        seg_cfg = Config.fromfile(args.seg[0])
+        seg_cfg = read_config(args.seg[0])
         network, images = build_model(seg_cfg, args.seg[1], source='seg'), images_of(seg_cfg)
         for row, index in zip(rows, chosen, strict=True):
             with torch.no_grad():

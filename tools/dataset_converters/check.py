@@ -34,6 +34,7 @@ from mmseg_wsss.datasets.conversion.checking import (
     tag_counts,
 )
 from mmseg_wsss.datasets.image_labels.problems import DataSetError
+from mmseg_wsss.engine import read_config
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import run_tasks, usable_cores
@@ -157,9 +158,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check; returns the exit status."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     report, error = check_config(args, cfg)
     if not report:

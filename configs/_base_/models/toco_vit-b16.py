@@ -6,23 +6,23 @@
 #   Table 5a, block 8 to 11   model.backbone.out_indices="(7,11)" ... "(10,11)"
 #   Table 5b, local crops     model.local_crop_size=64
 #   Table 5c, momentum        model.projector.momentum=0
-num_classes = 20
-channels = 768
+#
+# Parts have the width of the backbone. `num_classes` counts the foreground; the decode head has the background too.
 model = dict(
     type='ToCo',
+    num_classes=20,
     data_preprocessor=dict(
         type='WSSSDataPreProcessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        size=(448, 448),
         pad_val=0,
         seg_pad_val=255,
     ),
     backbone=dict(type='TokenViT', arch='base', out_indices=(9, 11), freeze_pos_embed=True),
-    cam_head=dict(type='ClsCAMHead', num_classes=num_classes, in_channels=channels, in_index=1),
-    aux_cam_head=dict(type='ClsCAMHead', num_classes=num_classes, in_channels=channels, in_index=0),
-    projector=dict(type='EMAProjector', in_channels=channels, momentum=0.9),
+    cam_head=dict(type='ClsCAMHead', in_index=1),
+    aux_cam_head=dict(type='ClsCAMHead', in_index=0),
+    projector=dict(type='EMAProjector', momentum=0.9),
     loss_ptc=dict(type='PatchTokenContrastLoss', loss_weight=0.2),
     loss_ctc=dict(type='ClassTokenContrastLoss', temperature=0.5, loss_weight=0.5),
     refiner=dict(type='PAR'),
@@ -36,7 +36,6 @@ model = dict(
     # LargeFOV: two 3x3 convolutions with dilation 5
     decode_head=dict(
         type='FCNHead',
-        in_channels=channels,
         in_index=1,
         channels=512,
         num_convs=2,
@@ -45,7 +44,6 @@ model = dict(
         concat_input=False,
         dropout_ratio=0.0,
         norm_cfg=None,
-        num_classes=num_classes + 1,
         align_corners=False,
         loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1),
     ),

@@ -5,33 +5,29 @@
 #   cross-attention only         model.cam_head.patch_attention=False
 # Those that replace `head_weights` (Table 4, mean-sum and random fixed; Eq. 3 to the letter) are small configs:
 # configs/weaktr/weaktr-cam-{mean-sum,random-fixed,map-pooling}_*.py.
-num_classes = 20
+#
+# What depends on the width, blocks and heads of the backbone follows from it; `num_classes` counts the foreground.
 model = dict(
     type='WeakTr',
+    num_classes=20,
     data_preprocessor=dict(
         type='WSSSDataPreProcessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        size=(224, 224),
         pad_val=0,
         seg_pad_val=255,
     ),
     backbone=dict(
         type='TokenViT',
         arch='deit-small',
-        num_cls_tokens=num_classes,
         final_norm=False,
         drop_path_rate=0.1,
         pos_embed_offset=0.1,
     ),
     cam_head=dict(
         type='AAFCAMHead',
-        num_classes=num_classes,
-        in_channels=384,
-        head_weights=dict(
-            type='OutputPooledWeights', num_blocks=12, num_heads=6, head_dims=64, reduction=8, pooling='max'
-        ),
+        head_weights=dict(type='OutputPooledWeights', reduction=8, pooling='max'),
     ),
     cam_scales=(1.0, 1.2),
     background_threshold=0.43,

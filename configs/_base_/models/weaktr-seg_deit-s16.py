@@ -4,8 +4,7 @@
 #   patch size S              model.decode_head.loss_decode.patch_size=96
 #   published code            model.decode_head.loss_decode.batch_threshold=True
 # Position embedding, norms, dropout and initial weights are those of the published code.
-num_classes = 20
-channels = 384
+# The decoder has the width of the backbone and heads of 64 channels, as the backbone has.
 model = dict(
     type='OnlineRetraining',
     data_preprocessor=dict(
@@ -28,18 +27,14 @@ model = dict(
     ),
     decode_head=dict(
         type='MaskTransformerHead',
-        in_channels=channels,
         in_index=0,
-        channels=channels,
-        embed_dims=channels,
-        num_heads=6,
         num_layers=2,
         # in the blocks; `dropout_ratio` would be that before the classes
         drop_rate=0.1,
         attn_drop_rate=0.1,
         drop_path_rate=0.0,
         dropout_ratio=0.0,
-        num_classes=num_classes + 1,
+        num_classes=21,
         align_corners=False,
         loss_decode=dict(type='GradientClippedCrossEntropy', start_value=1.2, patch_size=120),
     ),

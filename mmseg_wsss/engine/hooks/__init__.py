@@ -1,5 +1,6 @@
 """Hooks of the training loop."""
 
+from .class_count_hook import ClassCountHook
 from .iteration_seed_hook import IterationSeedHook
 
-__all__ = ['IterationSeedHook']
+__all__ = ['ClassCountHook', 'IterationSeedHook']

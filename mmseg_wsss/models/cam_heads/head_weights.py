@@ -22,13 +22,14 @@ class HeadWeights(BaseModule, ABC):
     """Interface of the modules that weigh attention heads.
 
     Args:
-        num_blocks, num_heads: K and H of the encoder.
+        num_blocks, num_heads, head_dims: K, H and the width of a head, all of the encoder. ``WeakTr`` fills them in.
     """
 
-    def __init__(self, *, num_blocks: int = 12, num_heads: int = 6) -> None:
+    def __init__(self, *, num_blocks: int = 12, num_heads: int = 6, head_dims: int = 64) -> None:
         super().__init__()
         self.num_blocks = num_blocks
         self.num_heads = num_heads
+        self.head_dims = head_dims
 
     @abstractmethod
     def watch(self, attention: SelfAttention) -> Tensor:
@@ -47,11 +48,12 @@ class _InteractingWeights(HeadWeights):
     Args:
         reduction: the FFN's hidden layer is K * H / reduction wide (published commands: 8; the paper's 18 of 72 is 4;
             below 1 it is wider than its input).
+        **kwargs: of ``HeadWeights``.
     """
 
-    def __init__(self, *, num_blocks: int = 12, num_heads: int = 6, reduction: float = 8) -> None:
-        super().__init__(num_blocks=num_blocks, num_heads=num_heads)
-        count = num_blocks * num_heads
+    def __init__(self, *, reduction: float = 8, **kwargs) -> None:
+        super().__init__(**kwargs)
+        count = self.num_blocks * self.num_heads
         if not 0 < reduction <= count:
             raise ValueError(f'reduction must be in (0, {count}] (num_blocks * num_heads), got {reduction}')
         hidden = int(count / reduction)
@@ -72,21 +74,20 @@ class OutputPooledWeights(_InteractingWeights):
     """The published adaptive attention fusion: every head's slice of its block's attention *output* is pooled.
 
     Args:
-        head_dims: width of a head.
         pooling: over all tokens, ``'max'`` (published commands) or ``'avg'``.
         interleaved: channel c belongs to head ``c mod H``, as the published code slices and its weights expect;
             False: head ``c // head_dims``, where the channels came from.
-        num_blocks, num_heads, reduction: as in the other modules of this file.
+        **kwargs: as in the other modules of this file.
     """
 
-    def __init__(self, *, head_dims: int = 64, pooling: str = 'max', interleaved: bool = True, **kwargs) -> None:
+    def __init__(self, *, pooling: str = 'max', interleaved: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
         if pooling not in _POOLINGS:
             raise ValueError(f'pooling must be one of {sorted(_POOLINGS)}, got {pooling!r}')
         self.pooling = pooling
         self.interleaved = interleaved
-        hidden = max(1, head_dims // 8)
-        self.feature_ffn = nn.Sequential(nn.Linear(head_dims, hidden), nn.Linear(hidden, 1))
+        hidden = max(1, self.head_dims // 8)
+        self.feature_ffn = nn.Sequential(nn.Linear(self.head_dims, hidden), nn.Linear(hidden, 1))
 
     def watch(self, attention: SelfAttention) -> Tensor:
         """Pooled output of each head, (B, H, head_dims)."""

@@ -17,7 +17,30 @@ class MaskTransformerHead(SegmenterMaskTransformerHead):
     - the matrices before the scalar product of patches and classes: a normal distribution of deviation D^-0.5, which
       is 0.051 at 384 channels; mmseg has 0.02. The product is of unit vectors, so the output does not depend on that
       deviation, but the step of a given learning rate does.
+
+    Args:
+        in_channels: token width of the backbone.
+        channels, embed_dims, num_heads: of the decoder; by default as wide as the backbone, with heads of 64 channels.
+        **kwargs: of mmseg's class.
     """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        channels: int | None = None,
+        embed_dims: int | None = None,
+        num_heads: int | None = None,
+        **kwargs,
+    ) -> None:
+        width = embed_dims or in_channels
+        super().__init__(
+            in_channels=in_channels,
+            channels=channels or width,
+            embed_dims=width,
+            num_heads=num_heads or max(1, width // 64),
+            **kwargs,
+        )
 
     def init_weights(self) -> None:
         """See the class."""

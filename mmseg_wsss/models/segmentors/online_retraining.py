@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ...structures import IGNORE
 from ..losses import GradientClippedCrossEntropy
+from .parts import FittedDecodeHead
 
 
 @MODELS.register_module()
-class OnlineRetraining(EncoderDecoder):
+class OnlineRetraining(FittedDecodeHead, EncoderDecoder):
     """mmseg's ``EncoderDecoder`` that reports what its gradient clipping does (WeakTr Figure 5).
 
     The loss itself works under a plain ``EncoderDecoder`` and any decode head. This class adds to the log, beside the
@@ -25,7 +26,8 @@ class OnlineRetraining(EncoderDecoder):
       of all labelled pixels; only where every sample has ``gt_truth`` (see ``LoadTruth``). It is never learnt.
 
     Args:
-        **kwargs: of ``EncoderDecoder``; ``decode_head.loss_decode`` must hold a ``GradientClippedCrossEntropy``.
+        **kwargs: ``num_classes`` (see ``FittedDecodeHead``), and those of ``EncoderDecoder``;
+            ``decode_head.loss_decode`` must hold a ``GradientClippedCrossEntropy``.
 
     Raises:
         ValueError: the head has no such loss, or its patches are larger than the crop (``data_preprocessor.size``).

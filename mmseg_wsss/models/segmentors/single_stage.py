@@ -14,15 +14,17 @@ from torch import Tensor
 from ...structures import most_classes
 from ..cam import PresentClasses, multi_scale_cam, refined_label, valid_mask
 from .base import CAMSegmentor, StartedLosses, Starts
+from .parts import FittedDecodeHead, completed, token_width
 
 
-class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
+class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder):
     """An ``EncoderDecoder`` with a classifier on its tokens, whose CAMs label the images for its decode head.
 
     Necks, decode heads, auxiliary heads, inference and test-time augmentation are mmseg's own. A method adds its
     contrast and writes ``loss``; the pieces of it are the public methods here.
 
     Args:
+        num_classes: number of foreground classes C, for the parts whose configs leave theirs out.
         decode_head: any mmseg decode head with C + 1 classes; trained on the refined pseudo-labels.
         cam_head: classifier on the final tokens; its CAM is ``cam``.
         aux_cam_head: classifier on the tokens of an intermediate block; its CAM is ``cam_aux``.
@@ -34,13 +36,14 @@ class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
         **kwargs: of ``CAMSegmentor`` and ``EncoderDecoder``.
 
     Raises:
-        ValueError: a loss is configured whose parts are missing, the numbers of classes disagree, or the thresholds
-            are not 0 <= low < high <= 1.
+        ValueError: a loss is configured whose parts are missing, numbers of classes or channels disagree, or the
+            thresholds are not 0 <= low < high <= 1.
     """
 
     def __init__(
         self,
         *,
+        num_classes: int | None = None,
         decode_head: dict,
         cam_head: dict,
         aux_cam_head: dict | None = None,
@@ -50,7 +53,7 @@ class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
         cam_thresholds: tuple[float, float] = (0.25, 0.7),
         **kwargs,
     ) -> None:
-        super().__init__(decode_head=decode_head, **kwargs)
+        super().__init__(num_classes=num_classes, decode_head=decode_head, **kwargs)
         self.low, self.high = cam_thresholds
         if not 0 <= self.low < self.high <= 1:
             raise ValueError(f'cam_thresholds must be 0 <= low < high <= 1, got {cam_thresholds}')
@@ -62,13 +65,14 @@ class SingleStage(StartedLosses, CAMSegmentor, EncoderDecoder):
                 f'loss_reg needs the logits that the segmentation loss is made of; {head.__name__} makes its '
                 'loss in a way of its own. Set loss_reg=None or take another decode_head'
             )
-        self.cam_head = MODELS.build(cam_head)
+        fit = dict(num_classes=num_classes, in_channels=token_width(self.backbone))
+        self.cam_head = MODELS.build(completed(cam_head, 'cam_head', **fit))
         if self.cam_head.num_classes + 1 != self.num_classes:
             raise ValueError(
                 f'decode_head.num_classes is {self.num_classes}; cam_head.num_classes is {self.cam_head.num_classes}, '
                 'so it must be one more (background)'
             )
-        self.aux_cam_head = MODELS.build(aux_cam_head) if aux_cam_head else None
+        self.aux_cam_head = MODELS.build(completed(aux_cam_head, 'aux_cam_head', **fit)) if aux_cam_head else None
         self.refiner = MODELS.build(refiner) if refiner else None
         self.loss_reg = MODELS.build(loss_reg) if loss_reg else None
         self.cam_scales = tuple(cam_scales)

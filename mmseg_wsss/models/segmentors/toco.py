@@ -12,6 +12,7 @@ from ...structures import image_scores
 from ..backbones import Tokens
 from ..cam import cam_to_label, cam_to_roi, cut_crops, is_positive, pair_relation, sample_corners
 from .base import Starts
+from .parts import completed, require_tokens, token_width
 from .single_stage import SingleStage
 
 STARTS = ('loss_ptc', 'loss_ctc', 'loss_seg', 'loss_reg', 'final_cam')
@@ -36,6 +37,7 @@ class ToCo(SingleStage):
         **kwargs: of ``SingleStage``: ``decode_head``, ``cam_head``, ``aux_cam_head``, ``refiner``, ``loss_reg`` ...
 
     Raises:
+        TypeError: the backbone has no ``tokens``.
         ValueError: a loss is configured whose parts are missing, or ``starts`` has an unknown name or an order that
             cannot be.
     """
@@ -53,6 +55,7 @@ class ToCo(SingleStage):
         starts: Starts | None = None,
         **kwargs,
     ) -> None:
+        require_tokens('ToCo', backbone)
         super().__init__(backbone=backbone, aux_cam_head=aux_cam_head, **kwargs)
         if loss_ptc and not aux_cam_head:
             raise ValueError('loss_ptc needs aux_cam_head: its token labels come from the auxiliary CAM')
@@ -60,7 +63,8 @@ class ToCo(SingleStage):
             raise ValueError('loss_ctc needs aux_cam_head (where to crop) and projector (what to compare)')
         self.loss_ptc = MODELS.build(loss_ptc) if loss_ptc else None
         self.loss_ctc = MODELS.build(loss_ctc) if loss_ctc else None
-        self.projector = MODELS.build(projector) if loss_ctc else None
+        width = token_width(self.backbone)
+        self.projector = MODELS.build(completed(projector, 'projector', in_channels=width)) if loss_ctc else None
         if self.loss_ptc:
             self.trains['loss_ptc'] = ()
         if self.loss_ctc:

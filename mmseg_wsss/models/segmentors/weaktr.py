@@ -12,6 +12,7 @@ from torch import Tensor
 from ...structures import image_scores
 from ..cam import multi_scale_cam, scale_bicubic
 from .base import CAMSegmentor
+from .parts import completed, require_tokens, token_width
 
 
 @MODELS.register_module()
@@ -24,12 +25,14 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
     Args:
         backbone: a backbone with ``tokens`` and one class token per class (``TokenViT``, ``num_cls_tokens``).
         cam_head: ``AAFCAMHead``.
+        num_classes: number of foreground classes C, where backbone and ``cam_head`` leave theirs out.
         cam_scales: scales at test time, each with its flip, summed (published: 1 and 1.2 on VOC, 1, 0.8, 1.2 on COCO).
         test_cfg: ``cam=True`` to return the CAM beside the segmentation.
         **kwargs: ``background_threshold`` (published: 0.43 on VOC, 0.42 on COCO), mmseg's ``data_preprocessor`` ...
 
     Raises:
-        ValueError: the numbers of classes, class tokens, blocks or heads disagree.
+        TypeError: the backbone has no ``tokens``.
+        ValueError: the numbers of classes, class tokens, blocks, heads or channels disagree.
     """
 
     def __init__(
@@ -37,32 +40,27 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
         *,
         backbone: dict,
         cam_head: dict,
+        num_classes: int | None = None,
         cam_scales: Sequence[float] = (1.0, 1.2),
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.backbone = MODELS.build(backbone)
-        self.cam_head = MODELS.build(cam_head)
+        require_tokens('WeakTr', backbone)
+        vit = MODELS.build(completed(backbone, 'backbone', num_cls_tokens=num_classes))
+        weights = cam_head.get('head_weights') or dict(type='OutputPooledWeights')
+        heads = vit.layers[0].attn.num_heads
+        shape = dict(num_blocks=vit.num_layers, num_heads=heads, head_dims=vit.embed_dims // heads)
+        weights = completed(weights, 'cam_head.head_weights', **shape)
+        fit = dict(num_classes=vit.num_extra_tokens, in_channels=token_width(vit))
+        self.backbone = vit
+        self.cam_head = MODELS.build(completed({**cam_head, 'head_weights': weights}, 'cam_head', **fit))
         self.num_classes = self.cam_head.num_classes + 1
-        self._check_parts()
         self.cam_scales = tuple(cam_scales)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
         self.align_corners = False  # for mmseg's post-processing
-
-    def _check_parts(self) -> None:
-        vit, head = self.backbone, self.cam_head
-        heads = vit.layers[0].attn.num_heads
-        pairs = (
-            ('backbone.num_cls_tokens', vit.num_extra_tokens, 'cam_head.num_classes', head.num_classes),
-            ('the number of blocks', vit.num_layers, 'head_weights.num_blocks', head.head_weights.num_blocks),
-            ('the number of heads', heads, 'head_weights.num_heads', head.head_weights.num_heads),
-        )
-        for name, value, other_name, other in pairs:
-            if value != other:
-                raise ValueError(f'{name} is {value}, but {other_name} is {other}: they must be equal')
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Losses of class tokens, coarse and fine CAM.

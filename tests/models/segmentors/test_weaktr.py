@@ -160,12 +160,12 @@ def test_bfloat16_keeps_the_fine_cam_in_float32():
 
 
 def test_parts_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match=r'backbone\.num_cls_tokens is 3, but cam_head\.num_classes is 5'):
+    with pytest.raises(ValueError, match=r'^cam_head\.num_classes is 5, but must be 3: it follows'):
         build_weaktr(dict(num_classes=5))
-    with pytest.raises(ValueError, match=r'the number of heads is 2, but head_weights\.num_heads is 3'):
+    with pytest.raises(ValueError, match=r'cam_head\.head_weights\.num_heads is 3, but must be 2'):
         build_weaktr(dict(head_weights=HEAD_WEIGHTS | dict(num_heads=3)))
-    with pytest.raises(ValueError, match=r'the number of blocks is 2, but head_weights\.num_blocks is 12'):
-        build_weaktr(dict(head_weights=dict(type='EqualWeights', num_heads=2)))
+    with pytest.raises(ValueError, match=r'cam_head\.head_weights\.num_blocks is 12, but must be 2'):
+        build_weaktr(dict(head_weights=dict(type='EqualWeights', num_blocks=12)))
     with pytest.raises(ValueError, match=r'threshold must be in \[0, 1\), got 1.5'):
         build_weaktr(background_threshold=1.5)
     with pytest.raises(ValueError, match='fine_scale must be positive, got 0'):
