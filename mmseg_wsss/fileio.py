@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,3 +52,23 @@ def file_sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def unwritable(path: str | Path, *, file: bool = False) -> str | None:
+    """Why nothing can be written to an output, found out before the work; None where it can. Nothing stays behind.
+
+    Args:
+        path: folder, which need not be there yet.
+        file: it is a file to write instead.
+    """
+    path = Path(path).expanduser()
+    if file and path.is_dir():
+        return f'{path} is a folder: give a file in it'
+    folder = path.parent if file else path
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f'{path} cannot be written: {folder}: {error.strerror}'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import unwritable, whole_file
 
 
 def test_the_file_appears_at_the_end_in_a_new_folder(tmp_path):
@@ -34,3 +34,18 @@ def test_failure_keeps_the_old_file(tmp_path):
 def test_nothing_written_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'a\.txt'), whole_file(tmp_path / 'a.txt'):
         pass
+
+
+def test_an_output_that_can_be_written_is_left_as_it_is(tmp_path):
+    assert unwritable(tmp_path / 'new' / 'folder') is None
+    assert unwritable(tmp_path / 'new.png', file=True) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_why_an_output_cannot_be_written(tmp_path):
+    file = tmp_path / 'a.txt'
+    file.write_text('old')
+    assert unwritable(file) == f'{file} cannot be written: {file}: Not a directory'
+    assert unwritable(file / 'b' / 'c.png', file=True) == f'{file}/b/c.png cannot be written: {file}: Not a directory'
+    assert unwritable(tmp_path, file=True) == f'{tmp_path} is a folder: give a file in it'
+    assert unwritable('/proc/nowhere/out').startswith('/proc/nowhere/out cannot be written: /proc: ')

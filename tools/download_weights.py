@@ -10,17 +10,26 @@ files in the cache by themselves. The cache is $MMSEG_WSSS_CACHE or torch.hub's 
 import argparse
 import sys
 
-from mmseg_wsss.checkpoints import ZOO, cache_folder, fetch
 
-
-def main(argv: list[str] | None = None) -> None:
-    """Read the command line and fetch; exit status 1 when a file could not be had."""
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'names', nargs='*', metavar='NAME_OR_URL', help='what to fetch; without it the names are listed'
     )
     parser.add_argument('--cache', metavar='DIR', help='another cache folder')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
+from mmseg_wsss.checkpoints import ZOO, cache_folder, fetch
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Fetch; exit status 1 when a file could not be had."""
+    args = parse_args(argv)
     if not args.names:
         folder = args.cache or cache_folder()
         print(f'cache folder: {folder}', *(f'{entry.name}  {entry.url}' for entry in ZOO), sep='\n')

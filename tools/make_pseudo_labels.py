@@ -14,30 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, init_dist, is_distributed
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
-
-import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config, use_tta
-from mmseg_wsss.fileio import file_sha256
-from mmseg_wsss.models.refiners import importable, on_cpu
-from mmseg_wsss.pseudo_labels import (
-    REFINERS,
-    ImageList,
-    Manifest,
-    Scorer,
-    Shard,
-    Unreadable,
-    build_dataset,
-    build_model,
-    choose_source,
-    label_images,
-    refiner_of,
-    sweep_threshold,
-    write_report,
-)
-from mmseg_wsss.worker_pool import WorkerDiedError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -60,7 +36,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_background('--sweep', action='store_true', help='choose it: best mIoU on images with masks')
     add('--sweep-split', metavar='FILE', help='labelled images of the sweep (default: those that are labelled)')
-    add('--refine', choices=['none', *REFINERS], default='none', help="values: the config's keys par, label_crf, crf")
+    add(
+        '--refine',
+        choices=['none', 'par', 'crf-labels', 'crf-scores'],
+        default='none',
+        help="values: the config's keys par, label_crf, crf",
+    )
     add('--no-gate', dest='gate', action='store_false', help='keep classes that the image-level label does not name')
     add('--tta', action='store_true', help="segmentation at several scales and flips: the config's tta_pipeline")
     add('--shard', metavar='I/N', help='label every N-th image only, from the I-th of the sorted names (see docs)')
@@ -78,6 +59,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.sweep_split and not args.sweep:
         parser.error('--sweep-split needs --sweep')
     if args.shard is not None:
+        from mmseg_wsss.pseudo_labels import Shard
+
         try:
             args.shard = Shard.parse(args.shard)
         except ValueError as error:
@@ -87,6 +70,33 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.workers < 0:
         parser.error('--workers must not be negative')
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, init_dist, is_distributed
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+import mmseg_wsss  # noqa: F401  registers every part
+from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config, use_tta
+from mmseg_wsss.fileio import file_sha256, unwritable
+from mmseg_wsss.models.refiners import importable, on_cpu
+from mmseg_wsss.pseudo_labels import (
+    ImageList,
+    Manifest,
+    Scorer,
+    Unreadable,
+    build_dataset,
+    build_model,
+    choose_source,
+    label_images,
+    refiner_of,
+    sweep_threshold,
+    write_report,
+)
+from mmseg_wsss.worker_pool import WorkerDiedError
 
 
 def build_cfg(args: argparse.Namespace) -> Config:
@@ -154,6 +164,8 @@ def begin(manifest: Manifest, images: ImageList, indices: list[int] | None) -> t
 def main(argv: list[str] | None = None) -> int:
     """Label; returns the exit status."""
     args = parse_args(argv)
+    if problem := unwritable(args.out):
+        sys.exit(f'error: --out {problem}')
     cfg = build_cfg(args)
     test = cfg.test_dataloader.dataset
     labelled = dict(cfg[f'{args.images}_dataloader'].dataset, pipeline=test.pipeline)

@@ -8,14 +8,23 @@ exit status is 1 when anything is wrong or an image was skipped.
 import argparse
 import sys
 
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
+    parser.add_argument('folder', metavar='DIR', help='folder that the shards share')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 from mmseg_wsss.pseudo_labels import ShardError, merge_shards
 
 
 def main(argv: list[str] | None = None) -> int:
     """Check and sum up; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
-    parser.add_argument('folder', metavar='DIR', help='folder that the shards share')
-    args = parser.parse_args(argv)
+    args = parse_args(argv)
     try:
         text, skipped = merge_shards(args.folder)
     except ShardError as error:

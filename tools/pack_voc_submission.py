@@ -19,6 +19,20 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``None`` stands for that of the process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('predictions', metavar='PREDICTIONS', type=Path, help='folder that tools/test.py --out wrote')
+    parser.add_argument('out', metavar='OUT', type=Path, help='folder to write to')
+    parser.add_argument('--list', dest='ann_file', type=Path, required=True, help='ImageSets/Segmentation/test.txt')
+    parser.add_argument('--images', type=Path, help='JPEGImages, to check the sizes')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 from PIL import Image
 
 from mmseg_wsss.datasets import voc_palette
@@ -27,7 +41,7 @@ from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.names import IMAGE_SUFFIXES, image_name
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
 from mmseg_wsss.datasets.mask_files import UNREADABLE_ERRORS, misfits, read_mask, upright_size
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import unwritable, whole_file
 
 FOLDER = Path('results', 'VOC2012', 'Segmentation', 'comp6_test_cls')
 IDS = range(21)
@@ -120,19 +134,11 @@ def pack(paths: Sequence[Path], out: Path) -> Path:
     return out / 'results.tar'
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ``None`` stands for that of the process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('predictions', metavar='PREDICTIONS', type=Path, help='folder that tools/test.py --out wrote')
-    parser.add_argument('out', metavar='OUT', type=Path, help='folder to write to')
-    parser.add_argument('--list', dest='ann_file', type=Path, required=True, help='ImageSets/Segmentation/test.txt')
-    parser.add_argument('--images', type=Path, help='JPEGImages, to check the sizes')
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Check and pack; returns the exit status, 1 when something is wrong."""
     args = parse_args(argv)
+    if problem := unwritable(args.out):
+        sys.exit(f'error: OUT {problem}')
     try:
         paths = check_predictions(args.predictions, args.ann_file, args.images)
         tar = pack(paths, args.out)

@@ -16,14 +16,6 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
-
-from mmseg_wsss.engine import read_config
-from mmseg_wsss.fileio import whole_file
-from mmseg_wsss.pseudo_labels import choose_source
-
-TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,6 +45,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.threshold is not None and not 0 <= args.threshold < 1:
         parser.error(f'--threshold must be in [0, 1), got {args.threshold}')
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from mmseg_wsss.engine import read_config
+from mmseg_wsss.fileio import unwritable, whole_file
+from mmseg_wsss.pseudo_labels import choose_source
+
+TOOLS = Path(__file__).resolve().parent
 
 
 def call(tool: str, *arguments: str | Path) -> None:
@@ -146,6 +151,8 @@ def compare(labels: Path, dataset: Config, split: str | None) -> dict[str, str]:
 def main(argv: list[str] | None = None) -> None:
     """Do what is left to do, print the table."""
     args = parse_args(argv)
+    if problem := unwritable(args.work_dir):
+        sys.exit(f'error: --work-dir {problem}')
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the running command ends too
     cam = Stage(args.cam_config, args.cam_options, args.work_dir / 'cam')
     seg = Stage(args.seg_config, args.seg_options, args.work_dir / 'seg')

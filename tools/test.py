@@ -3,18 +3,10 @@
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.dist import is_main_process
-from mmengine.runner import Runner
-
-import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.checkpoints import checked
-from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, read_config, use_crf, use_tta
-from mmseg_wsss.engine.test_setup import add_metric, whole_checkpoint
-from mmseg_wsss.fileio import whole_file
-from mmseg_wsss.models.refiners import CRF_PRESETS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,7 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='?',
         const=True,
         default=False,
-        choices=list(CRF_PRESETS),
+        choices=['toco', 'weaktr-voc', 'weaktr-coco', 'weaktr-voc-labels', 'weaktr-coco-labels'],
         help="dense CRF on the prediction (extra `crf`), with the values of the config's `crf`, or of a paper",
     )
     parser.add_argument(
@@ -55,6 +47,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.workers is not None and not args.crf:
         parser.error('--workers needs --crf: they run the CRF')
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+import mmseg_wsss  # noqa: F401  registers every part
+from mmseg_wsss.checkpoints import checked
+from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, read_config, use_crf, use_tta
+from mmseg_wsss.engine.test_setup import add_metric, whole_checkpoint
+from mmseg_wsss.fileio import unwritable, whole_file
 
 
 def build_cfg(args: argparse.Namespace) -> Config:
@@ -94,6 +99,8 @@ def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Test, and leave ``test[_tta][_crf].json`` in the work dir."""
     args = parse_args(argv)
+    if args.out and (problem := unwritable(args.out)):
+        sys.exit(f'error: --out {problem}')
     cfg = build_cfg(args)
     prepare_cpu_launch(cfg)
     runner = Runner.from_cfg(cfg)

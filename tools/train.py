@@ -1,16 +1,10 @@
 """Train a config with mmengine's Runner: ``python tools/train.py configs/toco/....py``."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS, init_default_scope
-from mmengine.runner import find_latest_checkpoint
-from mmseg.registry import MODELS
-
-from mmseg_wsss.checkpoints import checked
-from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config
-from mmseg_wsss.models import StartedLosses
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -30,6 +24,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import find_latest_checkpoint
+from mmseg.registry import MODELS
+
+from mmseg_wsss.checkpoints import checked
+from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config
+from mmseg_wsss.fileio import unwritable
+from mmseg_wsss.models import StartedLosses
 
 
 def build_cfg(args: argparse.Namespace) -> Config:
@@ -71,6 +78,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
 def main() -> None:
     """Train."""
     cfg = build_cfg(parse_args())
+    if problem := unwritable(cfg.work_dir):
+        sys.exit(f'error: --work-dir {problem}')
     prepare_cpu_launch(cfg)
     RUNNERS.build(cfg).train()  # mmengine's Runner, or another by the config's `runner_type`
     finish_launch()

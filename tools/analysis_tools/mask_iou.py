@@ -8,6 +8,19 @@ import argparse
 import json
 from pathlib import Path
 
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
+    parser.add_argument('folder', type=Path, metavar='DIR', help='folder with manifest.json and SegmentationClass')
+    parser.add_argument('truth', type=Path, help='folder of the true masks')
+    parser.add_argument('--split', type=Path, metavar='FILE', help='names to compare (default: all masks in TRUTH)')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 import numpy as np
 import torch
 from prettytable import PrettyTable
@@ -17,15 +30,6 @@ from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.datasets.mask_files import open_mask
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, label_counts, nan_mean, rates
 from mmseg_wsss.fileio import write_text
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
-    parser.add_argument('folder', type=Path, metavar='DIR', help='folder with manifest.json and SegmentationClass')
-    parser.add_argument('truth', type=Path, help='folder of the true masks')
-    parser.add_argument('--split', type=Path, metavar='FILE', help='names to compare (default: all masks in TRUTH)')
-    return parser.parse_args(argv)
 
 
 def names_of(split: Path | None, truth: Path) -> list[str]:

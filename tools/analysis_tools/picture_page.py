@@ -5,20 +5,10 @@ Any method with CAMs. The pseudo-label is what ``tools/make_pseudo_labels.py`` w
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-import numpy as np
-import torch
 from mmengine.config import Config, DictAction
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, MODELS
-from torch.utils.data import Dataset
-
-from mmseg_wsss.datasets.transforms.load_image import read_image
-from mmseg_wsss.engine import read_config
-from mmseg_wsss.pseudo_labels import REFINERS, Scorer, build_model, refiner_of
-from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,7 +18,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file of this config')
     parser.add_argument('--seg', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='network of the predictions')
     parser.add_argument('--threshold', type=float, metavar='X', help="default: the model's background_threshold")
-    parser.add_argument('--refine', choices=['none', *REFINERS], default='none', help='as for the label tool')
+    parser.add_argument(
+        '--refine', choices=['none', 'par', 'crf-labels', 'crf-scores'], default='none', help='as for the label tool'
+    )
     parser.add_argument('--num', type=int, default=8, help='images, spread evenly over the validation (else test) set')
     parser.add_argument('--out', default='page.png', metavar='FILE', help='the PNG to write')
     parser.add_argument(
@@ -44,6 +36,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.num < 1:
         parser.error('--num must be at least 1')
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS
+from torch.utils.data import Dataset
+
+from mmseg_wsss.datasets.transforms.load_image import read_image
+from mmseg_wsss.engine import read_config
+from mmseg_wsss.fileio import unwritable
+from mmseg_wsss.pseudo_labels import Scorer, build_model, refiner_of
+from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
 
 def images_of(cfg: Config) -> Dataset:
@@ -71,6 +80,8 @@ def draw_row(scorer: Scorer, item: dict, threshold: float, classes: list[str]) -
 def main(argv: list[str] | None = None) -> None:
     """Predict and draw."""
     args = parse_args(argv)
+    if problem := unwritable(args.out, file=True):
+        sys.exit(f'error: --out {problem}')
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = build_model(cfg, args.checkpoint, source='cam')

@@ -22,6 +22,40 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+
+SPLITS = ('train', 'val', 'test')
+
+
+def expectation(text: str) -> tuple[str, int]:
+    """``val=1449``."""
+    split, _, count = text.partition('=')
+    if split not in SPLITS or not count.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} should be like val=1449, with one of {", ".join(SPLITS)}')
+    return split, int(count)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``None`` stands for that of the process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--splits', nargs='+', choices=SPLITS, default=list(SPLITS), help='default: all three')
+    parser.add_argument(
+        '--expect', nargs='+', type=expectation, default=[], metavar='SPLIT=N', help='numbers of images'
+    )
+    parser.add_argument('--allow-contradictions', action='store_true', help='between tags and masks: only count them')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write everything, uncut, into this file as well')
+    parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
+    args = parser.parse_args(argv)
+    args.expect = dict(args.expect)
+    if set(args.expect) - set(args.splits):
+        parser.error('--expect names a split that --splits leaves out')
+    return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 from mmengine.registry import init_default_scope
 
 import mmseg_wsss  # noqa: F401  registers every part
@@ -35,11 +69,10 @@ from mmseg_wsss.datasets.conversion.checking import (
 )
 from mmseg_wsss.datasets.image_labels.problems import DataSetError
 from mmseg_wsss.engine import read_config
-from mmseg_wsss.fileio import write_text
+from mmseg_wsss.fileio import unwritable, write_text
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import run_tasks, usable_cores
 
-SPLITS = ('train', 'val', 'test')
 COUNT = 'another number of images than expected'
 
 
@@ -128,36 +161,12 @@ def check_config(args: argparse.Namespace, cfg: Config) -> tuple[dict[str, dict]
     return report, DataSetError(wrong) if wrong else None
 
 
-def expectation(text: str) -> tuple[str, int]:
-    """``val=1449``."""
-    split, _, count = text.partition('=')
-    if split not in SPLITS or not count.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r} should be like val=1449, with one of {", ".join(SPLITS)}')
-    return split, int(count)
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ``None`` stands for that of the process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--splits', nargs='+', choices=SPLITS, default=list(SPLITS), help='default: all three')
-    parser.add_argument(
-        '--expect', nargs='+', type=expectation, default=[], metavar='SPLIT=N', help='numbers of images'
-    )
-    parser.add_argument('--allow-contradictions', action='store_true', help='between tags and masks: only count them')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write everything, uncut, into this file as well')
-    parser.add_argument('--workers', type=int, default=min(16, usable_cores()), help='processes (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
-    args = parser.parse_args(argv)
-    args.expect = dict(args.expect)
-    if set(args.expect) - set(args.splits):
-        parser.error('--expect names a split that --splits leaves out')
-    return args
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Check; returns the exit status."""
     args = parse_args(argv)
+    if args.json and (problem := unwritable(args.json, file=True)):
+        sys.exit(f'error: --json {problem}')
+    args.workers = args.workers or min(16, usable_cores())
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     report, error = check_config(args, cfg)

@@ -17,6 +17,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``None`` stands for that of the process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', metavar='ROOT', type=Path, help='the folder that holds annotations')
+    parser.add_argument('--splits', nargs='+', default=['train2014', 'val2014'], help='default: train2014 val2014')
+    parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 from mmseg_wsss.datasets.conversion.coco import MaskTask, read_instances, write_instance_mask
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
@@ -59,22 +72,14 @@ def convert_split(root: Path, split: str, workers: int) -> None:
     print(f'{root / split}.txt: {len(images)} images; ids 1..{len(names)} are {", ".join(names)}')
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ``None`` stands for that of the process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('root', metavar='ROOT', type=Path, help='the folder that holds annotations')
-    parser.add_argument('--splits', nargs='+', default=['train2014', 'val2014'], help='default: train2014 val2014')
-    parser.add_argument('--workers', type=int, default=min(16, usable_cores()), help='processes (default: %(default)s)')
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert; returns the exit status, 1 when something is wrong."""
     args = parse_args(argv)
+    workers = args.workers or min(16, usable_cores())
     status = 0
     for split in args.splits:
         try:
-            convert_split(args.root, split, args.workers)
+            convert_split(args.root, split, workers)
         except (DataSetError, OSError, RuntimeError) as error:
             print(f'{error}\n{args.root / split}.txt is not written', file=sys.stderr)
             status = 1

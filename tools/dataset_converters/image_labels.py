@@ -16,6 +16,30 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``None`` stands for that of the process."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars='@'
+    )
+    parser.add_argument('src', metavar='SRC', help='file or folder with the labels')
+    parser.add_argument('out', metavar='OUT', type=Path, help='the .json or .csv to write')
+    parser.add_argument(
+        '--from',
+        dest='source',
+        choices=['voc-xml', 'masks', 'folders', 'coco', 'csv', 'json', 'npz'],
+        required=True,
+        help='what SRC is',
+    )
+    parser.add_argument('--classes', nargs='+', required=True, help='foreground classes, in the order of training')
+    parser.add_argument('--ignore-tags', nargs='+', default=[], help='tags of SRC to drop')
+    parser.add_argument('--mask-classes', nargs='+', help='names of the mask ids 1, 2, ... (default: --classes)')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 from mmseg_wsss.datasets.image_labels import (
     VOCXML,
     ClassFolders,
@@ -26,7 +50,7 @@ from mmseg_wsss.datasets.image_labels import (
     MaskFolder,
     TagFile,
 )
-from mmseg_wsss.fileio import write_text
+from mmseg_wsss.fileio import unwritable, write_text
 
 SOURCES = {
     'voc-xml': (VOCXML, 'root'),
@@ -84,23 +108,11 @@ def build_source(args: argparse.Namespace) -> ImageLabelSource:
     return source(**options)
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ``None`` stands for that of the process."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars='@'
-    )
-    parser.add_argument('src', metavar='SRC', help='file or folder with the labels')
-    parser.add_argument('out', metavar='OUT', type=Path, help='the .json or .csv to write')
-    parser.add_argument('--from', dest='source', choices=SOURCES, required=True, help='what SRC is')
-    parser.add_argument('--classes', nargs='+', required=True, help='foreground classes, in the order of training')
-    parser.add_argument('--ignore-tags', nargs='+', default=[], help='tags of SRC to drop')
-    parser.add_argument('--mask-classes', nargs='+', help='names of the mask ids 1, 2, ... (default: --classes)')
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert; returns the exit status, 1 when the labels are wrong."""
     args = parse_args(argv)
+    if problem := unwritable(args.out, file=True):
+        sys.exit(f'error: OUT {problem}')
     try:
         labels = build_source(args).load(args.classes)
         text = tag_file_text(labels, args.classes, args.out.suffix.lower())

@@ -17,6 +17,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``None`` stands for that of the process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', metavar='VOC2012_ROOT', type=Path, help='the folder that holds (will hold) JPEGImages')
+    parser.add_argument('--sbd', type=Path, required=True, help='benchmark.tgz, or benchmark_RELEASE unpacked from it')
+    parser.add_argument('--voc', nargs='+', type=Path, default=[], metavar='TAR', help='tar files of VOC to unpack')
+    parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 from mmseg_wsss.datasets.conversion.voc import (
     MaskTask,
     copy_official,
@@ -102,21 +116,11 @@ def make_train_aug(root: Path, sbd: Path, tars: Sequence[Path], workers: int) ->
     print(f'{root / LISTS / "train_aug.txt"}: {len(train_aug)} images')
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ``None`` stands for that of the process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('root', metavar='VOC2012_ROOT', type=Path, help='the folder that holds (will hold) JPEGImages')
-    parser.add_argument('--sbd', type=Path, required=True, help='benchmark.tgz, or benchmark_RELEASE unpacked from it')
-    parser.add_argument('--voc', nargs='+', type=Path, default=[], metavar='TAR', help='tar files of VOC to unpack')
-    parser.add_argument('--workers', type=int, default=min(16, usable_cores()), help='processes (default: %(default)s)')
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert; returns the exit status, 1 when something is wrong."""
     args = parse_args(argv)
     try:
-        make_train_aug(args.root, args.sbd, args.voc, args.workers)
+        make_train_aug(args.root, args.sbd, args.voc, args.workers or min(16, usable_cores()))
     except (ValueError, OSError, RuntimeError) as error:  # DataSetError is a ValueError
         print(f'{error}\n{args.root / LISTS / "train_aug.txt"} is not written', file=sys.stderr)
         return 1

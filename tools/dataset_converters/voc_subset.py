@@ -18,6 +18,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``None`` stands for that of the process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', metavar='VOC2012_ROOT', type=Path, help='the folder that holds JPEGImages')
+    parser.add_argument('--name', required=True, help='what the subset is called')
+    parser.add_argument('--classes', nargs='+', required=True, help='classes of VOC, in the order of training')
+    parser.add_argument('--labels', type=Path, help='tag file (.json or .csv) of all classes (default: Annotations)')
+    parser.add_argument('--out', type=Path, help='folder to write to (default: VOC2012_ROOT)')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 import numpy as np
 from image_labels import tag_file_text  # the converter beside this file
 from mmseg.datasets import PascalVOCDataset
@@ -25,7 +40,7 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import check_classes
 from mmseg_wsss.datasets.mask_files import open_mask, write_mask
-from mmseg_wsss.fileio import write_text
+from mmseg_wsss.fileio import unwritable, write_text
 from mmseg_wsss.progress import progress_bar
 
 VOC_CLASSES = PascalVOCDataset.METAINFO['classes'][1:]
@@ -136,20 +151,11 @@ def make_subset(root: Path, out: Path, name: str, classes: Sequence[str], labels
     print(f'{out / f"image_labels_{name}.json"}: {len(tags)} images')
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ``None`` stands for that of the process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('root', metavar='VOC2012_ROOT', type=Path, help='the folder that holds JPEGImages')
-    parser.add_argument('--name', required=True, help='what the subset is called')
-    parser.add_argument('--classes', nargs='+', required=True, help='classes of VOC, in the order of training')
-    parser.add_argument('--labels', type=Path, help='tag file (.json or .csv) of all classes (default: Annotations)')
-    parser.add_argument('--out', type=Path, help='folder to write to (default: VOC2012_ROOT)')
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the subset; returns the exit status, 1 when something is wrong."""
     args = parse_args(argv)
+    if problem := unwritable(args.out or args.root):
+        sys.exit(f'error: --out {problem}')
     try:
         make_subset(args.root, args.out or args.root, args.name, args.classes, args.labels)
     except (ValueError, OSError) as error:  # ImageLabelError is a ValueError

@@ -12,7 +12,22 @@ them, and then nothing is written. docs/weights.md says what to load the result 
 import argparse
 import sys
 
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('layout', choices=['toco', 'weaktr-cam', 'weaktr-seg'], help='which network')
+    parser.add_argument('source', metavar='IN', help='checkpoint, path or URL')
+    parser.add_argument('target', metavar='OUT', help='.pth or .safetensors to write')
+    parser.add_argument('--reverse', action='store_true', help='from ours to the published names')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 from mmseg_wsss.checkpoints import LAYOUTS, read_weights, write_weights
+from mmseg_wsss.fileio import unwritable
 
 
 def convert(layout: str, source: str, target: str, *, reverse: bool = False) -> tuple[int, int]:
@@ -28,13 +43,10 @@ def convert(layout: str, source: str, target: str, *, reverse: bool = False) -> 
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read the command line, convert, say how much."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('layout', choices=list(LAYOUTS), help='which network')
-    parser.add_argument('source', metavar='IN', help='checkpoint, path or URL')
-    parser.add_argument('target', metavar='OUT', help='.pth or .safetensors to write')
-    parser.add_argument('--reverse', action='store_true', help='from ours to the published names')
-    args = parser.parse_args(argv)
+    """Convert, say how much."""
+    args = parse_args(argv)
+    if problem := unwritable(args.target, file=True):
+        sys.exit(f'error: OUT {problem}')
     try:
         read, written = convert(args.layout, args.source, args.target, reverse=args.reverse)
     except (OSError, ValueError) as error:

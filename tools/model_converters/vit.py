@@ -9,10 +9,25 @@ timm, DeiT, AugReg, DINO, DINOv2, MAE, CLIP (``visual.*``) and mmpretrain files 
 
 import argparse
 import re
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', help='checkpoint, path or URL')
+    parser.add_argument('target', help='.pth or .safetensors to write')
+    parser.add_argument('--num-heads', type=int, help='attention heads (default: width / 64)')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
 from torch import Tensor
 
 from mmseg_wsss.checkpoints import write_weights
+from mmseg_wsss.fileio import unwritable
 from mmseg_wsss.models import TokenViT
 from mmseg_wsss.models.backbones import read_vit_state_dict
 
@@ -60,14 +75,15 @@ def convert(source: str, target: str, num_heads: int | None = None) -> dict:
     return config
 
 
-def main() -> None:
-    """Read the command line, convert, print the config."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', help='checkpoint, path or URL')
-    parser.add_argument('target', help='.pth or .safetensors to write')
-    parser.add_argument('--num-heads', type=int, help='attention heads (default: width / 64)')
-    args = parser.parse_args()
-    config = convert(args.source, args.target, args.num_heads)
+def main(argv: list[str] | None = None) -> None:
+    """Convert, print the config."""
+    args = parse_args(argv)
+    if problem := unwritable(args.target, file=True):
+        sys.exit(f'error: OUT {problem}')
+    try:
+        config = convert(args.source, args.target, args.num_heads)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
     config['init_cfg'] = dict(type='Pretrained', checkpoint=args.target)
     print('backbone =', config)
 
