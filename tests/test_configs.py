@@ -133,6 +133,13 @@ def test_pipelines_and_schedules_build(path):
         assert scheduler.end <= cfg.train_cfg.max_iters, 'a schedule that outlives the training never ends'
 
 
+def test_inference_apis_of_mmseg_find_the_pipeline_of_the_test(path):
+    """``inference_model`` takes ``test_pipeline``, ``MMSegInferencer`` a step called LoadImageFromFile."""
+    cfg = Config.fromfile(path)
+    assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
+    assert cfg.test_pipeline[0] == dict(type='LoadImageFromFile', _scope_='mmseg_wsss')
+
+
 def test_model_index_lists_every_config():
     index = load(ROOT / 'model-index.yml')
     listed = [model['Config'] for path in index['Import'] for model in load(ROOT / path)['Models']]

@@ -29,5 +29,6 @@ model = dict(
     decode_head=dict(init_cfg=conv_init),
 )
 # As published. For native sizes the same two lines in a config on top, with `_base_.test_pipeline`.
-val_dataloader = dict(dataset=dict(pipeline=_base_.squashed_test_pipeline))
+test_pipeline = _base_.squashed_test_pipeline
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -33,7 +33,8 @@ model = dict(
     starts=dict(loss_seg=8001, loss_reg=8001, loss_ptc=12001, loss_ctc=12001, final_cam=12001),
 )
 # As published: CAMs and single-scale segmentation of images squashed to 448x448.
-val_dataloader = dict(dataset=dict(pipeline=_base_.squashed_test_pipeline))
+test_pipeline = _base_.squashed_test_pipeline
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 train_dataloader = dict(batch_size=8)
 max_iters = 80000

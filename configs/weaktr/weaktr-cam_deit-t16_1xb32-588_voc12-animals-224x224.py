@@ -39,7 +39,7 @@ train_pipeline = [
 # Random-resized crops showed objects at about three quarters of their native size, so images enter at a longer side of
 # 384; results are at native size.
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),
     dict(type='Resize', scale=(384, 384), keep_ratio=True),
     dict(type='LoadMask'),
     dict(type='PackWSSSInputs'),

@@ -58,7 +58,7 @@ train_dataloader = dict(
 # Random-resized crops show objects larger than they are, so whole photos enter at a longer side above the crop.
 test_side = crop * 12 // 7
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),
     dict(type='Resize', scale=(test_side, test_side), keep_ratio=True),
     dict(type='PackWSSSInputs'),
 ]

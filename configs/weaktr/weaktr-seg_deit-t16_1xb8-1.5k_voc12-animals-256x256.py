@@ -34,7 +34,7 @@ retrain_pipeline[4].crop_size = crop_size
 # The network saw objects of half the native size, so it is shown images of a longer side of 384; results are at
 # native size.
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),
     dict(type='Resize', scale=(384, 384), keep_ratio=True),
     dict(type='LoadMask'),
     dict(type='PackWSSSInputs'),

@@ -50,7 +50,7 @@ train_dataloader = dict(
     ),
 )
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),
     dict(type='Resize', scale=(test_side, test_side), keep_ratio=True),
     dict(type='PackWSSSInputs'),
 ]

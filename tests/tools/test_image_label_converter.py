@@ -110,7 +110,6 @@ def test_dropped_tags_and_other_mask_classes(converter, sources, tmp_path):
         ('out.txt', CLASSES, [], "OUT should end in .json or .csv, not '.txt'"),
         ('out.csv', ['cat', 'dog', 'a;b'], [], "['a;b'] cannot be written as CSV"),
         ('out.json', CLASSES, ['--mask-classes', 'cat'], '--mask-classes is for --from masks'),
-        ('in.csv/out.json', CLASSES, [], 'File exists'),
     ],
 )
 def test_what_cannot_be_written(converter, sources, out, classes, extra, message, capsys):

@@ -13,5 +13,6 @@ train_dataloader = dict(
         pipeline={{_base_.retrain_pipeline}},
     ),
 )
+test_pipeline = {{_base_.retrain_test_pipeline}}
 val_dataloader = dict(dataset=dict(pipeline={{_base_.retrain_test_pipeline}}))
 test_dataloader = val_dataloader

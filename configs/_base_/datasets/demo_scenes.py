@@ -31,7 +31,11 @@ train_pipeline = [
     ),
     dict(type='PackWSSSInputs'),
 ]
-test_pipeline = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackWSSSInputs')]
+test_pipeline = [
+    dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),
+    dict(type='LoadMask'),
+    dict(type='PackWSSSInputs'),
+]
 scenes = dict(
     type='ImageTagDataset',
     data_root=data_root,

@@ -14,7 +14,7 @@ retrain_pipeline = [
 # Test at a single scale: a shorter side of 520 pixels, unless the longer one would exceed 4160. Results and masks have
 # the native size.
 retrain_test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),
     dict(type='ResizeToFill', scale=(4160, 520), window=480),
     dict(type='LoadMask'),
     dict(type='PackWSSSInputs'),

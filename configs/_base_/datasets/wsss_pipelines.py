@@ -41,14 +41,15 @@ train_pipeline = [
     ),
     dict(type='PackWSSSInputs'),
 ]
+# mmseg's inferencer looks for the loader by this name; in our scope it is LoadImage.
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),
     dict(type='LoadMask'),
     dict(type='PackWSSSInputs'),
 ]
 # Every image in the size of the crop whatever its shape; scores are compared at the native size.
 squashed_test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),
     dict(type='Resize', scale=crop_size, keep_ratio=False),
     dict(type='LoadMask'),
     dict(type='PackWSSSInputs'),

@@ -9,6 +9,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
+from ...registry import REGISTRIES
 from ..mask_files import UNREADABLE_ERRORS, open_mask
 
 
@@ -63,6 +64,7 @@ def read_image(path: str | Path) -> np.ndarray:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
+@REGISTRIES['TRANSFORMS'].register_module(name='LoadImageFromFile')
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """Decode ``results['img_path']`` with Pillow into a uint8 BGR array (H, W, 3).
@@ -74,6 +76,9 @@ class LoadImage(BaseTransform):
     - Of an animation the first frame is taken.
 
     Adds ``img``, ``img_shape`` and ``ori_shape`` (height, width).
+
+    In the scope ``mmseg_wsss`` it is called ``LoadImageFromFile`` too, as test pipelines have it: mmseg's
+    ``MMSegInferencer`` looks for that name and puts its own loader of files and arrays there, which then is made of it.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing or cannot be read; the message begins with its name.

@@ -28,6 +28,7 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
         num_classes: number of foreground classes C, where backbone and ``cam_head`` leave theirs out.
         cam_scales: scales at test time, each with its flip, summed (published: 1 and 1.2 on VOC, 1, 0.8, 1.2 on COCO).
         test_cfg: ``cam=True`` to return the CAM beside the segmentation.
+        pretrained: None, as mmseg's ``init_model`` passes it to every segmentor.
         **kwargs: ``background_threshold`` (published: 0.43 on VOC, 0.42 on COCO), mmseg's ``data_preprocessor`` ...
 
     Raises:
@@ -44,9 +45,12 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
         cam_scales: Sequence[float] = (1.0, 1.2),
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
+        pretrained: None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        if pretrained is not None:
+            raise ValueError("pretrained is not used: give backbone.init_cfg=dict(type='Pretrained', checkpoint=...)")
         require_tokens('WeakTr', backbone)
         vit = MODELS.build(completed(backbone, 'backbone', num_cls_tokens=num_classes))
         weights = cam_head.get('head_weights') or dict(type='OutputPooledWeights')
