@@ -2,7 +2,7 @@
 
 Nothing of theirs is replaced. What importing this package adds to them, ``tests/test_imports.py`` lists: a stand-in for
 ``mmcv._ext`` where it is absent, two operator names for a CUDA build of torchvision beside a CPU build of torch, and
-the folder of configs by its name.
+the folder of configs by its name. ``registry.py`` adds children to mmseg's registries, as mmengine means it.
 """
 
 import importlib

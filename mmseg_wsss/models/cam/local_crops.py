@@ -41,7 +41,8 @@ def sample_corners(roi: Tensor, *, num: int, size: int) -> Tensor:
     height, width = (side - 2 * margin for side in roi.shape[-2:])
     if height < 1 or width < 1 or height * width < num:
         raise ValueError(
-            f'{num} local crops of {size} px do not fit into {roi.shape[-2]}x{roi.shape[-1]} px; make them smaller'
+            f'{num} local crops of {size} px do not fit into {roi.shape[-2]}x{roi.shape[-1]} px: make '
+            'model.local_crop_size smaller or the crop of the pipeline larger'
         )
     centres = roi[:, margin : margin + height, margin : margin + width]
     candidate = (centres != FOREGROUND).flatten(1)
