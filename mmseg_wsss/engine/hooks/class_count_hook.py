@@ -14,16 +14,17 @@ class ClassCountHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare.
+        """Compare, where both say how many.
 
         Raises:
             ValueError: they differ; the message names the keys.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        classes = runner.train_dataloader.dataset.metainfo.get('classes')
-        if classes is not None and len(classes) != model.num_classes:
+        count = getattr(model, 'num_classes', None)
+        classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes')
+        if None not in (count, classes) and len(classes) != count:
             raise ValueError(
-                f'the network has {model.num_classes} classes, the training set {len(classes)}, both with background '
+                f'the network has {count} classes, the training set {len(classes)}, both with background '
                 f'({", ".join(classes[:8])}{", ..." if len(classes) > 8 else ""}): set model.num_classes to '
                 f'{len(classes) - 1} (in a network without that key, decode_head.num_classes to {len(classes)}), or '
                 'train_dataloader.dataset.classes'

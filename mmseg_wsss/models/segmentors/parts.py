@@ -62,7 +62,7 @@ def completed(part: Mapping[str, Any], name: str, **values: Any) -> dict[str, An
         if part.get(key, value) != value
     ]
     if wrong:
-        raise ValueError(f'{"; ".join(wrong)}: it follows from model.backbone or model.num_classes, so leave it out')
+        raise ValueError(f'{"; ".join(wrong)}: it follows from other parts of the model, so leave it out')
     return {**part, **known}
 
 

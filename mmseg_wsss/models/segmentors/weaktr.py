@@ -52,7 +52,8 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
         if pretrained is not None:
             raise ValueError("pretrained is not used: give backbone.init_cfg=dict(type='Pretrained', checkpoint=...)")
         require_tokens('WeakTr', backbone)
-        vit = MODELS.build(completed(backbone, 'backbone', num_cls_tokens=num_classes))
+        tokens = cam_head.get('num_classes') if num_classes is None else num_classes
+        vit = MODELS.build(completed(backbone, 'backbone', num_cls_tokens=tokens))
         weights = cam_head.get('head_weights') or dict(type='OutputPooledWeights')
         heads = vit.layers[0].attn.num_heads
         shape = dict(num_blocks=vit.num_layers, num_heads=heads, head_dims=vit.embed_dims // heads)

@@ -71,6 +71,11 @@ def heads(decode_head) -> int:
     return decode_head.layers[0].attn.attn.num_heads
 
 
+def test_class_tokens_of_weaktr_may_follow_from_its_head():
+    model = build(bare_weaktr(num_classes=None, cam_head=dict(type='AAFCAMHead', num_classes=7)))
+    assert (model.backbone.num_extra_tokens, model.num_classes) == (7, 8)
+
+
 def test_second_stage_takes_its_decoder_from_the_backbone():
     head = build(retraining()).decode_head
     assert (head.in_channels, head.channels, head.num_classes, heads(head)) == (24, 24, 6, 1)

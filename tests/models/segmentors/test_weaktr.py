@@ -160,7 +160,7 @@ def test_bfloat16_keeps_the_fine_cam_in_float32():
 
 
 def test_parts_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match=r'^cam_head\.num_classes is 5, but must be 3: it follows'):
+    with pytest.raises(ValueError, match=r'^backbone\.num_cls_tokens is 3, but must be 5: it follows'):
         build_weaktr(dict(num_classes=5))
     with pytest.raises(ValueError, match=r'cam_head\.head_weights\.num_heads is 3, but must be 2'):
         build_weaktr(dict(head_weights=HEAD_WEIGHTS | dict(num_heads=3)))
