@@ -1,6 +1,6 @@
 """Pseudo-labels as a folder of masks, from any network with CAMs or any trained segmentation network."""
 
-from .images import ImageList, Unreadable, build_dataset
+from .images import ImageList, Unreadable, build_dataset, sample_or_unreadable, without_masks
 from .labelling import label_images
 from .manifest import Manifest, ManifestError
 from .refine_option import REFINERS, refiner_of
@@ -26,7 +26,9 @@ __all__ = [
     'load_soft_scores',
     'merge_shards',
     'refiner_of',
+    'sample_or_unreadable',
     'sweep_threshold',
+    'without_masks',
     'write_report',
     'write_soft_scores',
 ]

@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,22 @@ class Unreadable(NamedTuple):
 
     path: str
     error: str
+
+
+def sample_or_unreadable(make: Callable[[], dict], path: str) -> dict | Unreadable:
+    """The sample that a pipeline makes of an image file, or what is wrong with the file.
+
+    Raises:
+        Exception: the pipeline's own, where the image file is not to blame.
+    """
+    try:
+        return make()
+    except Exception:  # each loader has its own kinds of error: the file itself decides
+        try:
+            read_image(path)
+        except (OSError, ValueError) as error:
+            return Unreadable(path, str(error))
+        raise
 
 
 def build_dataset(config: dict, *, split: str | None = None, masks: bool = False) -> BaseDataset:
@@ -97,19 +113,8 @@ class ImageList(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[int, dict | Unreadable]:
-        """The sample of the pipeline, or what is wrong with the image file.
-
-        Raises:
-            Exception: the pipeline's own, where the image file is not to blame.
-        """
-        try:
-            return index, self.dataset[index]
-        except Exception:  # each loader has its own kinds of error: the file itself decides
-            try:
-                read_image(self.paths[index])
-            except (OSError, ValueError) as error:
-                return index, Unreadable(self.paths[index], str(error))
-            raise
+        """The sample of the pipeline, or what is wrong with the image file; see :func:`sample_or_unreadable`."""
+        return index, sample_or_unreadable(lambda: self.dataset[index], self.paths[index])
 
     def load(self, indices: Sequence[int], num_workers: int = 0) -> Iterator[tuple[int, dict | Unreadable]]:
         """Read these images, in this order, ``num_workers`` processes ahead of the network."""

@@ -58,6 +58,9 @@ def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
         checkpoint: File.
         source: ``'cam'`` or ``'seg'``.
 
+    Returns:
+        It; ``dataset_meta`` has the classes and palette of its training where the checkpoint has them, else None.
+
     Raises:
         ValueError: the checkpoint does not fit, or the wrapper does not keep what it merges.
     """
@@ -70,7 +73,8 @@ def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
             )
         segmentor = model.module
     with whole_checkpoint(checkpoint, cfg.filename):
-        load_checkpoint(segmentor, checked(checkpoint), map_location='cpu', strict=True, logger='silent')
+        loaded = load_checkpoint(segmentor, checked(checkpoint), map_location='cpu', strict=True, logger='silent')
+    model.dataset_meta = loaded.get('meta', {}).get('dataset_meta')
     if segmentor.test_cfg is None:
         segmentor.test_cfg = {'mode': 'whole'}
     segmentor.test_cfg['cam'] = source == 'cam'

@@ -1,0 +1,42 @@
+"""``mmseg-wsss``: every script of tools/ by its name."""
+
+import sys
+
+import pytest
+from tool_module import TOOLS
+
+from mmseg_wsss import cli
+
+
+@pytest.fixture
+def call(monkeypatch):
+    monkeypatch.setattr(cli, 'TOOLS', TOOLS)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['mmseg-wsss', *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code
+
+    return run
+
+
+def test_without_a_tool_all_are_listed(call, capsys):
+    assert call() is None
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in lines[:2]] == ['predict', 'test']
+    assert {line.split()[0] for line in lines} == {path.stem.replace('_', '-') for path in TOOLS.rglob('*.py')}
+    assert lines[0].split(maxsplit=1)[1] == 'Segment photos with a trained network'
+    assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_a_tool_gets_its_own_arguments(call, tmp_path, capsys):
+    assert call('merge-pseudo-labels', str(tmp_path / 'none')) in (1, 2)
+    assert str(tmp_path / 'none') in capsys.readouterr().err
+    assert sys.argv[0] == 'mmseg-wsss merge-pseudo-labels'
+
+
+def test_an_unknown_tool_is_named(call):
+    message = call('predcit')
+    assert message.startswith("error: there is no tool 'predcit'\n")
+    assert '\n  predict ' in message
