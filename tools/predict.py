@@ -7,6 +7,7 @@ stopped when it is called again, and photos that were added are done then.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ from mmseg_wsss.datasets.mask_files import is_whole_palette_png, write_mask
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.evaluation import mask_path
 from mmseg_wsss.fileio import file_sha256, whole_file, write_text
-from mmseg_wsss.pseudo_labels import Manifest, Unreadable
+from mmseg_wsss.pseudo_labels import Unreadable
 from mmseg_wsss.visualization import colorize, overlay
 
 
@@ -68,6 +69,18 @@ def write(one: Prediction, mask: Path, out: Path) -> None:
     write_mask(mask, one.ids, one.palette)
 
 
+def begin(record: Path, network: dict[str, str]) -> None:
+    """Note which network the folder is of, before its first mask.
+
+    Raises:
+        ValueError: it holds the masks of another network, or such as nobody knows the network of.
+    """
+    there = json.loads(record.read_text(encoding='utf-8'))['network'] if record.is_file() else None
+    if there != network and (there or (record.parent / 'masks').is_dir()):
+        raise ValueError(f'{record.parent}/masks are of another checkpoint or config: choose another --out')
+    write_text(record, json.dumps(dict(network=network, images=[])) + '\n')
+
+
 def summary(targets: dict[str, Path], out: Path, model: nn.Module) -> list[dict]:
     """What ``predictions.json`` says of the images that have a mask, by the masks."""
     classes, records = model.dataset_meta['classes'], []
@@ -82,13 +95,13 @@ def summary(targets: dict[str, Path], out: Path, model: nn.Module) -> list[dict]
 def main(argv: list[str] | None = None) -> int:
     """Segment what is left; returns the exit status."""
     args = parse_args(argv)
+    record = args.out / 'predictions.json'
     try:
         targets = places(args.images, args.out)
         model = init_model(args.config, args.checkpoint, device=args.device)
-        settings = dict(checkpoint=file_sha256(args.checkpoint), model=model.cfg.model, **model.dataset_meta)
-        manifest = Manifest(args.out, settings)
-        if manifest.read() is None:
-            manifest.write({})
+        recipe = json.dumps([model.cfg.model, model.cfg.test_pipeline], default=str)
+        network = dict(checkpoint=file_sha256(args.checkpoint), config=hashlib.sha256(recipe.encode()).hexdigest())
+        begin(record, network)
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -97,7 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     options = dict(batch_size=args.batch_size, num_workers=args.workers, unreadable=unreadable)
     for one in predict(model, left, **options):
         write(one, targets[one.path], args.out)
-    write_text(args.out / 'predictions.json', json.dumps(summary(targets, args.out, model), indent=1) + '\n')
+    found = dict(network=network, images=summary(targets, args.out, model))
+    write_text(record, json.dumps(found, indent=1) + '\n')
     for one in unreadable:
         print(f'SKIPPED {one.error}', file=sys.stderr)
     print(f'{len(left) - len(unreadable)} masks written, {len(targets) - len(left)} were there: {args.out / "masks"}')

@@ -33,7 +33,7 @@ def run(data, tmp_path):
 def test_masks_overlays_and_summary(run, data, tmp_path, capsys):
     assert run() == 0
     assert capsys.readouterr().out == f'6 masks written, 0 were there: {tmp_path}/out/masks\n'
-    records = json.loads((tmp_path / 'out/predictions.json').read_text())
+    records = json.loads((tmp_path / 'out/predictions.json').read_text())['images']
     assert [one['mask'] for one in records] == [f'masks/{name}.png' for name in NAMES]
     for name, record in zip(NAMES, records, strict=True):
         with Image.open(tmp_path / 'out' / record['mask']) as mask:
@@ -65,7 +65,7 @@ def test_the_second_time_does_what_is_left(run, data, tmp_path, capsys):
     assert capsys.readouterr().out.startswith('2 masks written, 4 were there')
     assert np.array_equal(np.array(Image.open(mask)), expected(data, 'a/2', 0.5, gate=False))
     assert (tmp_path / 'out/masks/a/0.png').stat().st_mtime_ns == kept
-    assert len(json.loads((tmp_path / 'out/predictions.json').read_text())) == 6
+    assert len(json.loads((tmp_path / 'out/predictions.json').read_text())['images']) == 6
 
 
 def test_bad_files_are_named_and_the_rest_is_done(run, data, tmp_path, capsys):
@@ -74,14 +74,16 @@ def test_bad_files_are_named_and_the_rest_is_done(run, data, tmp_path, capsys):
     captured = capsys.readouterr()
     assert f'SKIPPED {data}/images/a/2.png: cannot be read as an image' in captured.err
     assert captured.out.startswith('5 masks written, 0 were there')
-    assert len(json.loads((tmp_path / 'out/predictions.json').read_text())) == 5
+    assert len(json.loads((tmp_path / 'out/predictions.json').read_text())['images']) == 5
 
 
 def test_other_weights_need_another_folder(run, data, capsys):
     run()
     torch.save({'state_dict': {'mix.weight': -torch.eye(3)[:, :, None, None]}, 'meta': {}}, data / 'other.pth')
     assert run(checkpoint='other.pth') == 2
-    assert 'was made with other settings' in capsys.readouterr().err
+    assert 'out/masks are of another checkpoint or config: choose another --out' in capsys.readouterr().err
+    (data.parent / 'out/predictions.json').unlink()
+    assert run() == 2
 
 
 def test_two_images_of_one_name_are_refused(run, data, capsys):

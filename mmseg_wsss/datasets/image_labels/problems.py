@@ -86,6 +86,10 @@ class Problems:
         self.add(kind, message)
         raise self._error(self._messages, self._advice) from None  # the message says it all
 
+    def take(self, kind: str) -> list[str]:
+        """Take the problems of a kind out, for a caller to whom they are none."""
+        return self._messages.pop(kind, [])
+
     def raise_if_any(self) -> None:
         """Raise every noted problem as one error."""
         if self._messages:
