@@ -50,7 +50,7 @@ def describe(photos: Photos, recipe: Recipe) -> str:
         f'{len(photos.names)} photos with tags, {photos.untagged} without (they get masks, and teach nothing)',
         f'{len(photos.classes)} classes: ' + ', '.join(f'{name} {photos.counts[name]}' for name in photos.classes),
         *[f'WARNING: fewer than {FEW} photos of {", ".join(few)}: misspelt? (--classes chooses)'] * bool(few),
-        f'{recipe.arch}, by the width of the weights, in {"bfloat16" if recipe.bfloat16 else "float32"}, the faster one: '
+        f'{recipe.arch}, by the width of the weights; {"bfloat16" if recipe.bfloat16 else "float32"}, the faster on '
         f'{recipe.why}',
         f'{recipe.cam_iters} iterations of 32 photos, then {recipe.seg_iters} of 8 on the labels that come out: '
         '60 epochs, within what is worth the time on this hardware',

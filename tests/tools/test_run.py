@@ -83,6 +83,8 @@ def test_from_photos_to_masks_and_nothing_the_second_time(tool, photos, weights,
         with Image.open(out / f'overlays/{stem}.jpg') as overlay:
             assert overlay.size == size
     assert len(json.loads((out / 'predictions.json').read_text())['images']) == 4
+    assert 'no masks, so nothing was measured' in (out / 'work/README.md').read_text()
+    assert json.loads((out / 'work/labels/manifest.json').read_text())['settings']['threshold'] == 0.4
     with Image.open(out / 'work/labels/SegmentationClass/home.png') as label:  # labelled and learned from in small
         assert label.size == (640, 427)
 
