@@ -14,7 +14,7 @@ from mmseg_wsss.checkpoints import ZOO, cache_folder, fetch
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read the command line and fetch; exit status 1 when a file could not be had."""
+    """Read the command line and fetch; exit status 1 when a file is not available."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'names', nargs='*', metavar='NAME_OR_URL', help='what to fetch; without it the names are listed'

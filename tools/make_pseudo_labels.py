@@ -61,7 +61,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_background('--sweep', action='store_true', help='choose it: best mIoU on images with masks')
     add('--sweep-split', metavar='FILE', help='labelled images of the sweep (default: those that are labelled)')
     add('--refine', choices=['none', *REFINERS], default='none', help="values: the config's keys par, label_crf, crf")
-    add('--no-gate', dest='gate', action='store_false', help='keep classes that the image-level label does not name')
+    add('--all-classes', dest='mask_by_labels', action='store_false', help='keep classes that the tags do not name')
     add('--tta', action='store_true', help="segmentation at several scales and flips: the config's tta_pipeline")
     add('--shard', metavar='I/N', help='label every N-th image only, from the I-th of the sorted names (see docs)')
     add('--soft', action='store_true', help='write scores too, SoftScores/NAME.npz (see load_soft_scores)')
@@ -124,11 +124,11 @@ def settings_of(args: argparse.Namespace, cfg: Config, images: ImageList, sweep:
     refiner = refiner_of(cfg, args.refine)
     return {
         'checkpoint': file_sha256(args.checkpoint),
-        'images': images.fingerprint(tags=args.gate),
-        'threshold': args.threshold if sweep is None else {'sweep': sweep.fingerprint(tags=args.gate)},
+        'images': images.fingerprint(tags=args.mask_by_labels),
+        'threshold': args.threshold if sweep is None else {'sweep': sweep.fingerprint(tags=args.mask_by_labels)},
         'source': args.source,
         'refine': None if refiner is None else repr(MODELS.build(refiner)),  # with the defaults of its class
-        'gate': args.gate,
+        'mask_by_labels': args.mask_by_labels,
         'tta': args.tta,
         'soft': args.soft,
         'amp': args.amp,
@@ -199,7 +199,13 @@ def run(
     built = None if refiner is None else MODELS.build(refiner)
     in_workers = built is not None and on_cpu(built)
     model = build_model(cfg, args.checkpoint, source=args.source)
-    scorer = Scorer(model, source=args.source, gate=args.gate, amp=args.amp, refiner=None if in_workers else built)
+    scorer = Scorer(
+        model,
+        source=args.source,
+        mask_by_labels=args.mask_by_labels,
+        amp=args.amp,
+        refiner=None if in_workers else built,
+    )
     loaders = cfg.test_dataloader.get('num_workers', 0)
     if found is None:
         found = {} if sweep is None else sweep_threshold(sweep, scorer, num_workers=loaders)

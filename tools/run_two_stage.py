@@ -133,13 +133,13 @@ def label(args: argparse.Namespace, stage: Stage, checkpoint: Path) -> dict[str,
 
 def compare(labels: Path, dataset: Config, split: str | None) -> dict[str, str]:
     """Compare the labels with ground truth, where the second stage's training set names it."""
-    truth = (dataset.get('data_prefix') or {}).get('truth_path')
-    if truth is None:
+    ground_truth = (dataset.get('data_prefix') or {}).get('ground_truth_path')
+    if ground_truth is None:
         return {}
     root, split = Path(dataset.get('data_root') or ''), split or dataset.get('ann_file')
     names = ['--split', next(path for path in (root / split, Path(split)) if path.is_file())] if split else []
     if not is_newer(labels / 'iou.json', labels / 'report.json'):
-        call('analysis_tools/mask_iou.py', labels, root / truth, *names)
+        call('analysis_tools/mask_iou.py', labels, root / ground_truth, *names)
     return {'pseudo-labels': f'{json.loads((labels / "iou.json").read_text())["mIoU"]:.1f}'}
 
 

@@ -22,14 +22,14 @@ from .mask_files import UNREADABLE_ERRORS, WRONG_ID, misfits, read_mask, upright
 from .palette import voc_palette
 
 NOTHING = 'mask without a labelled pixel'
-MISSING_TRUTH = 'image whose true mask is missing'
+MISSING_GROUND_TRUTH = 'image whose ground-truth mask is missing'
 
 _ADVICE = {
     MISSING_MASK: 'run tools/make_pseudo_labels.py once more: it goes on where it stopped. Images without tags get no '
     "mask: take them out of ann_file, or label with untagged='background' in the data set",
     WRONG_ID: 'the masks were made for other classes, or hold something else than ids 0..C and 255',
     NOTHING: 'everything in them is 255: take these images out of ann_file, or lower the threshold of the labels',
-    MISSING_TRUTH: 'it only serves the log: data_prefix.truth_path=None trains without it',
+    MISSING_GROUND_TRUTH: 'it only serves the log: data_prefix.ground_truth_path=None trains without it',
 }
 _SHOWN_AFTER = 10.0  # seconds
 
@@ -54,7 +54,7 @@ class PseudoMaskDataset(BaseSegDataset):
     .. code-block:: python
 
         dict(type='PseudoMaskDataset', data_root='data/VOCdevkit/VOC2012', classes=('cat', 'dog'),
-             data_prefix=dict(img_path='JPEGImages', truth_path='SegmentationClassAug'),
+             data_prefix=dict(img_path='JPEGImages', ground_truth_path='SegmentationClassAug'),
              mask_dir='work_dirs/weaktr/pseudo/SegmentationClass',
              ann_file='ImageSets/Segmentation/train_aug.txt', pipeline=...)
 
@@ -63,8 +63,8 @@ class PseudoMaskDataset(BaseSegDataset):
         mask_dir: folder of the masks, called like their images: what ``tools/make_pseudo_labels.py --out FOLDER``
             writes to ``FOLDER/SegmentationClass``. Unlike the other paths it does not start from ``data_root``.
         data_root: folder that the relative paths of ``data_prefix`` and ``ann_file`` start from.
-        data_prefix: ``img_path``, and ``truth_path``, a folder of true masks, where the precision of the pseudo-masks
-            is to be logged (see ``LoadTruth``); the ground truth is never learnt.
+        data_prefix: ``img_path`` and, to log the precision of the pseudo-masks, ``ground_truth_path``, a folder of
+            ground-truth masks (see ``LoadGroundTruth``), which are never trained on.
         ann_file: optional split list, one image per line; without it every image in the folder is taken.
         img_suffix: image extension(s) to take, in upper or lower case.
         kwargs: of ``mmseg.datasets.BaseSegDataset``.
@@ -172,11 +172,11 @@ class PseudoMaskDataset(BaseSegDataset):
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],
         }
-        truth = self.data_prefix.get('truth_path')
-        if truth is not None:
-            data_info['truth_path'] = osp.join(truth, self._mask_name(osp.relpath(sample.image, folder)))
-            if not osp.isfile(data_info['truth_path']):
-                problems.add(MISSING_TRUTH, f'{sample.where}: {data_info["truth_path"]}')
+        ground_truth = self.data_prefix.get('ground_truth_path')
+        if ground_truth is not None:
+            data_info['ground_truth_path'] = osp.join(ground_truth, self._mask_name(osp.relpath(sample.image, folder)))
+            if not osp.isfile(data_info['ground_truth_path']):
+                problems.add(MISSING_GROUND_TRUTH, f'{sample.where}: {data_info["ground_truth_path"]}')
         return data_info
 
 

@@ -15,7 +15,7 @@ from .scores import Scorer
 def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) -> dict[str, Any]:
     """Compare the thresholds 0.01, 0.02 .. 0.99 on images with masks, each process its share of them.
 
-    The CAMs are gated as the scorer says and not refined, as WeakTr and others sweep.
+    The CAMs are masked by image-level labels where the scorer does so, and not refined, as in WeakTr's sweep.
 
     Args:
         images: Images whose samples carry ``gt_sem_seg``.
@@ -58,12 +58,14 @@ def _count(item: dict, scorer: Scorer, thresholds: torch.Tensor) -> np.ndarray:
     cam, tags, sample = scorer.maps(item)
     if 'gt_sem_seg' not in sample:
         raise ValueError(f'{sample.img_path} has no mask to sweep against: the test pipeline needs LoadMask')
-    if scorer.gate:
+    if scorer.mask_by_labels:
         cam = cam * tags[:, None, None].to(cam)
-    truth = sample.gt_sem_seg.data.squeeze(0).to(cam.device)
-    if truth.shape != cam.shape[1:]:
-        raise ValueError(f'{sample.img_path} has CAMs of {tuple(cam.shape[1:])}, its mask is {tuple(truth.shape)}')
+    ground_truth = sample.gt_sem_seg.data.squeeze(0).to(cam.device)
+    if ground_truth.shape != cam.shape[1:]:
+        raise ValueError(
+            f'{sample.img_path} has CAMs of {tuple(cam.shape[1:])}, its mask is {tuple(ground_truth.shape)}'
+        )
     try:
-        return np.stack(cam_counts(cam, truth, thresholds))
+        return np.stack(cam_counts(cam, ground_truth, thresholds))
     except ValueError as error:
         raise ValueError(f'{sample.img_path}: {error}') from error

@@ -1,4 +1,4 @@
-"""A page of pictures: one row per sample with image, CAM, pseudo-label, prediction and truth."""
+"""A page of pictures: one row per sample with image, CAM, pseudo-label, prediction and ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class PictureRow:
         cam: (C, H, W) in [0, 1]; its maximum over the classes is shown as heat.
         pseudo_label: (H, W) segmentation ids, 255 for uncertain.
         prediction: (H, W) segmentation ids.
-        truth: (H, W) segmentation ids, 255 for ignored; None where there is no mask.
+        ground_truth: (H, W) segmentation ids, 255 for ignored; None where there is no mask.
         title: Text beside the row, for example the tags.
         photo: whether ``image`` is worth a column of its own.
     """
@@ -34,13 +34,13 @@ class PictureRow:
     cam: np.ndarray
     pseudo_label: np.ndarray
     prediction: np.ndarray
-    truth: np.ndarray | None = None
+    ground_truth: np.ndarray | None = None
     title: str = ''
     photo: bool = True
 
     def __post_init__(self) -> None:
         size = self.image.shape[:2]
-        for name in ('cam', 'pseudo_label', 'prediction', 'truth'):
+        for name in ('cam', 'pseudo_label', 'prediction', 'ground_truth'):
             value = getattr(self, name)
             if value is not None and value.shape[-2:] != size:
                 raise ValueError(f'{name} is {value.shape[-2:]}, its image {size} ({self.title})')
@@ -108,8 +108,8 @@ def picture_page(
 
 
 def _draw_row(row: PictureRow, axes: Sequence, palette: Sequence[Sequence[int]]) -> None:
-    """One sample, with the photograph where there is a place for it; a missing truth leaves its place empty."""
-    masks = [row.pseudo_label, row.prediction, row.truth]
+    """One sample, with the photograph where there is a place for it; a missing ground truth leaves its place empty."""
+    masks = [row.pseudo_label, row.prediction, row.ground_truth]
     panels = [row.image, heat(row.image, row.cam)]
     panels += [None if mask is None else overlay(row.image, colorize(mask, palette), 0.75) for mask in masks]
     for axis, panel in zip(axes, panels[-len(axes) :], strict=True):
@@ -125,7 +125,7 @@ def _draw_legend(
     figure: Figure, rows: Sequence[PictureRow], classes: Sequence[str], palette: Sequence[Sequence[int]]
 ) -> None:
     """Colours of the ids that appear on the page."""
-    masks = [mask for row in rows for mask in (row.pseudo_label, row.prediction, row.truth) if mask is not None]
+    masks = [mask for row in rows for mask in (row.pseudo_label, row.prediction, row.ground_truth) if mask is not None]
     names = dict(enumerate(classes)) | {255: 'uncertain / ignored'}
     ids = [int(i) for i in np.unique(np.concatenate([mask.ravel() for mask in masks]))]
     colours = colorize(np.array(ids), palette) / 255

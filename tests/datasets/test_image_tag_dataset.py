@@ -146,7 +146,7 @@ def test_everything_wrong_without_a_list_is_told_at_once(root):
         '6 problems with the image-level labels',
         'tag that no class bears (1):',
         f"  {root}/tags.json: 'a' has the tag 'cta' (did you mean 'cat'?)",
-        "  -> mend 'cta' (did you mean 'cat'?)",
+        "  -> correct 'cta' (did you mean 'cat'?)",
         'given twice (2):',
         f"  {root}/tags.json: 'a.jpg' is labelled already in {root}/tags.json",
         f'  {root}/images/a.png: has the same name as a.jpg',

@@ -30,8 +30,8 @@ def test_tag_json_reports_all_at_once(tmp_path):
         f"  {path}: 'b' has the tag 'cat dog' (separate the tags: 'cat;dog' in CSV, a list in JSON)",
         f"  {path}: 'd' has the tag 'background' (background is no tag: leave the tags empty)",
         f"  {path}: 'a.jpg' has the tag 'bus'",
-        "  -> mend 'background' (background is no tag: leave the tags empty), 'cat dog' (separate the tags: 'cat;dog' "
-        "in CSV, a list in JSON), 'catt' (did you mean 'cat'?); "
+        "  -> correct 'background' (background is no tag: leave the tags empty), 'cat dog' (separate the tags: "
+        "'cat;dog' in CSV, a list in JSON), 'catt' (did you mean 'cat'?); "
         "add to classes, or drop on purpose: ignore_tags=['bus']",
         'given twice (2):',
         f"  {path}: 'a' is labelled already in {path}",
@@ -53,7 +53,7 @@ def test_tag_csv_reports_all_at_once_with_lines(tmp_path):
         f'  {path}:4: 3 fields, should be 2: file,tag;tag;tag',
         'tag that no class bears (1):',
         f"  {path}:6: 'a.png' has the tag 'dgo' (did you mean 'dog'?)",
-        "  -> mend 'dgo' (did you mean 'dog'?)",
+        "  -> correct 'dgo' (did you mean 'dog'?)",
         'given twice (1):',
         f"  {path}:6: 'a.png' is labelled already in {path}:2",
         'path that leaves the data set (1):',

@@ -40,17 +40,19 @@ def samples(tmp_path):
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     found = []
     for number in range(5):
-        truth = torch.zeros(20 + number, 30, dtype=torch.long)
-        truth[4 + number :, 9:] = 1 + number % 2
+        ground_truth = torch.zeros(20 + number, 30, dtype=torch.long)
+        ground_truth[4 + number :, 9:] = 1 + number % 2
         colours = torch.tensor([[20, 40, 200], [250, 30, 20], [0, 200, 90]], dtype=torch.uint8)
         path = tmp_path / f'{number}.png'
-        Image.fromarray(colours[truth].numpy()).save(path)
+        Image.fromarray(colours[ground_truth].numpy()).save(path)
         one = SegDataSample(metainfo=dict(img_path=str(path)))
-        logits = 2 * torch.randn(5, *truth.shape) + 2 * torch.nn.functional.one_hot(truth, 5).permute(2, 0, 1)
+        logits = 2 * torch.randn(5, *ground_truth.shape) + 2 * torch.nn.functional.one_hot(ground_truth, 5).permute(
+            2, 0, 1
+        )
         logits[[1, 3]] = logits[[3, 1]] - torch.tensor([90, 0])[:, None, None]  # 1 is absent, and 3 in its place
         one.seg_logits = PixelData(data=logits)
         one.pred_sem_seg = PixelData(data=logits.argmax(dim=0, keepdim=True))
-        one.gt_sem_seg = PixelData(data=truth[None])
+        one.gt_sem_seg = PixelData(data=ground_truth[None])
         found.append(one)
     return found
 

@@ -78,11 +78,11 @@ def test_hash_of_names_and_tags(config, data):
     def fingerprint(tags):
         return ImageList(build_dataset(config), 'out').fingerprint(tags=tags)
 
-    gated, free = fingerprint(True), fingerprint(False)
-    assert gated['count'] == free['count'] == 3
+    masked, free = fingerprint(True), fingerprint(False)
+    assert masked['count'] == free['count'] == 3
     tags = json.loads((data / 'tags.json').read_text())
     (data / 'tags.json').write_text(json.dumps({**tags, 'a/4.png': ['blue']}))
-    assert fingerprint(True) != gated
+    assert fingerprint(True) != masked
     assert fingerprint(False) == free
     (data / 'val.txt').write_text('a/4\nb/3\n')
     assert fingerprint(False) != free

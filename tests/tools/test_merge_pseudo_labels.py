@@ -144,8 +144,8 @@ def test_skipped_images_stay_named(data, make, merge, tmp_path, capsys):
 
 
 def test_shards_of_different_jobs_are_told_apart(out, make, merge, capsys):
-    with pytest.raises(ManifestError, match='gate: true there, false now'):
-        make(out, '--shard', '1/3', '--no-gate')
+    with pytest.raises(ManifestError, match='mask_by_labels: true there, false now'):
+        make(out, '--shard', '1/3', '--all-classes')
     other = {**report(out / 'report-2-of-3.json'), 'manifest': '0'}
     (out / 'report-2-of-3.json').write_text(json.dumps(other))
     assert merge(out) == 1

@@ -52,7 +52,7 @@ def images_of(cfg: Config) -> Dataset:
 
 def draw_row(scorer: Scorer, item: dict, threshold: float, classes: list[str]) -> PictureRow:
     """The row of one image; without image-level labels all classes compete."""
-    scorer.gate = 'gt_score' in item['data_samples']
+    scorer.mask_by_labels = 'gt_score' in item['data_samples']
     maps = scorer.maps(item)
     ids, scores = scorer.compete(maps, threshold)
     present = maps.scores if maps.tags is None else maps.scores * maps.tags[:, None, None].to(maps.scores)
@@ -62,7 +62,7 @@ def draw_row(scorer: Scorer, item: dict, threshold: float, classes: list[str]) -
         cam=present.cpu().numpy(),
         pseudo_label=ids[scores.argmax(axis=0)],
         prediction=sample.pred_sem_seg.data[0].cpu().numpy(),
-        truth=sample.gt_sem_seg.data[0].cpu().numpy() if 'gt_sem_seg' in sample else None,
+        ground_truth=sample.gt_sem_seg.data[0].cpu().numpy() if 'gt_sem_seg' in sample else None,
         title='' if maps.tags is None else ', '.join(classes[k + 1] for k in maps.tags.nonzero().flatten().tolist()),
     )
 
@@ -76,7 +76,9 @@ def main(argv: list[str] | None = None) -> None:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = build_model(cfg, args.checkpoint, source='cam')
     refiner = refiner_of(cfg, args.refine)
-    scorer = Scorer(model, source='cam', gate=True, refiner=None if refiner is None else MODELS.build(refiner))
+    scorer = Scorer(
+        model, source='cam', mask_by_labels=True, refiner=None if refiner is None else MODELS.build(refiner)
+    )
     threshold = model.background_threshold if args.threshold is None else args.threshold
     images = images_of(cfg)
     classes = list(images.metainfo['classes'])

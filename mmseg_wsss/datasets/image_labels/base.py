@@ -117,7 +117,7 @@ def _advice(unknown: dict[str, str]) -> str:
     others = [repr(tag) for tag, hint in sorted(unknown.items()) if not hint]
     texts = []
     if doubtful:
-        texts.append(f'mend {", ".join(doubtful[:50])}')
+        texts.append(f'correct {", ".join(doubtful[:50])}')
     if others:
         texts.append(f'add to classes, or drop on purpose: ignore_tags=[{", ".join(others[:50])}]')
     return '; '.join(texts)

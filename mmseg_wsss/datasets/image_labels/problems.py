@@ -62,7 +62,7 @@ class PseudoMaskError(DataSetError):
 
 
 class Problems:
-    """Collects problems while files are read, so that a person mends all of them after one run.
+    """Collects problems while files are read, so that one run names all that has to be fixed.
 
     Args:
         error: what is raised in the end.
@@ -78,7 +78,7 @@ class Problems:
         self._messages.setdefault(kind, []).append(message)
 
     def advise(self, kind: str, text: str) -> None:
-        """Say once, below all problems of this kind, how they are mended."""
+        """Say once, below all problems of this kind, how to fix them."""
         self._advice[kind] = text
 
     def stop(self, kind: str, message: str) -> NoReturn:

@@ -41,12 +41,12 @@ class Tokens(NamedTuple):
     Attributes:
         maps: patch tokens of the blocks in ``out_indices``, each (B, D, h, w); the last block's after the final norm.
         cls_token: class tokens after the final norm, (B, T, D) with T class tokens.
-        watched: what the watcher made of every block's :class:`SelfAttention`; empty without a watcher.
+        recorded: what ``record`` returned for each block, see :meth:`TokenViT.tokens`; empty without it.
     """
 
     maps: tuple[Tensor, ...]
     cls_token: Tensor
-    watched: tuple[Any, ...] = ()
+    recorded: tuple[Any, ...] = ()
 
 
 @MODELS.register_module()
@@ -78,8 +78,8 @@ class TokenViT(VisionTransformer):
             those without chunks. Evaluation with wrapped blocks (FSDP) takes the whole batch at once, so that all
             processes call the blocks equally often. None: the whole batch at once.
         compile_blocks: let ``torch.compile`` fuse what a block does, once for all blocks and sizes; the first
-            iterations then take minutes. Names in a checkpoint stay the same. Whoever watches the attention, as
-            WeakTr's first stage does, goes another way and gains nothing.
+            iterations then take minutes. Names in a checkpoint stay the same. Recording the attention, as
+            WeakTr's first stage does, takes another path and gains nothing.
         init_cfg: ``dict(type='Pretrained', checkpoint=path_or_url)`` loads timm, DeiT, AugReg, DINOv2 or mmpretrain
             weights and refuses a file that does not fit with the list of keys.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
@@ -186,12 +186,12 @@ class TokenViT(VisionTransformer):
         patches = F.interpolate(patches, scale_factor=scale, mode=mode, align_corners=False)
         return torch.cat((self.pos_embed[:, :num], patches.flatten(2).mT), dim=1)
 
-    def tokens(self, images: Tensor, *, watch: Callable[[SelfAttention], Any] | None = None) -> Tokens:
+    def tokens(self, images: Tensor, *, record: Callable[[SelfAttention], Any] | None = None) -> Tokens:
         """Run the encoder once.
 
         Args:
             images: (B, 3, H, W), normalised.
-            watch: called with every block's :class:`SelfAttention`; only what it returns is kept, so a large tensor
+            record: called with every block's :class:`SelfAttention`; only what it returns is kept, so a large tensor
                 that it reduces does not outlive its block. With ``pixels_per_pass`` it sees one chunk at a time, may be
                 called again in backward, and must return tensors whose first dimension is the batch, or tuples, lists
                 or dicts of them.
@@ -201,11 +201,11 @@ class TokenViT(VisionTransformer):
         """
         count = self._images_per_pass(images)
         if len(images) <= count:
-            return self._tokens(images, watch)
+            return self._tokens(images, record)
         if torch.is_grad_enabled():
-            chunks = [checkpoint(self._tokens, chunk, watch, use_reentrant=False) for chunk in images.split(count)]
+            chunks = [checkpoint(self._tokens, chunk, record, use_reentrant=False) for chunk in images.split(count)]
         else:
-            chunks = [self._tokens(chunk, watch) for chunk in images.split(count)]
+            chunks = [self._tokens(chunk, record) for chunk in images.split(count)]
         return tree_map(lambda *parts: torch.cat(parts), *chunks)
 
     def _images_per_pass(self, images: Tensor) -> int:
@@ -219,21 +219,21 @@ class TokenViT(VisionTransformer):
             return len(images)
         return max(1, self.pixels_per_pass // (images.shape[-2] * images.shape[-1]))
 
-    def _tokens(self, images: Tensor, watch: Callable[[SelfAttention], Any] | None) -> Tokens:
+    def _tokens(self, images: Tensor, record: Callable[[SelfAttention], Any] | None) -> Tokens:
         """:meth:`tokens` of images that go through the blocks together."""
         x, grid = self._embed(images)
-        maps, watched = [], []
+        maps, recorded = [], []
         for index, layer in enumerate(self.layers):
-            if watch is None:
+            if record is None:
                 x = self._block(layer, x)
             else:
-                x, attention = _watched_block(layer, x)
-                watched.append(watch(attention))
+                x, attention = _recorded_block(layer, x)
+                recorded.append(record(attention))
             if index == self.num_layers - 1 and self.final_norm:
                 x = self.ln1(x)
             if index in self.out_indices:
                 maps.append(self._format_output(x, grid))  # (B, D, h, w)
-        return Tokens(tuple(maps), x[:, : self.num_extra_tokens], tuple(watched))
+        return Tokens(tuple(maps), x[:, : self.num_extra_tokens], tuple(recorded))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the blocks in ``out_indices``, each (B, D, h, w)."""
@@ -252,7 +252,7 @@ def _compiled_block(vit: VisionTransformer) -> Callable[[TransformerEncoderLayer
     return torch.compile(_block, dynamic=True)  # scales and crops have sizes of their own
 
 
-def _watched_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, SelfAttention]:
+def _recorded_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, SelfAttention]:
     """One block, spelled out so that the parts of its attention can be handed out.
 
     Raises:
@@ -260,7 +260,7 @@ def _watched_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, S
     """
     if not isinstance(layer, TransformerEncoderLayer):
         raise TypeError(
-            f'a block wrapped as {type(layer).__name__} cannot be watched: leave the blocks plain '
+            f'the attention of a block wrapped as {type(layer).__name__} cannot be recorded: do not wrap the blocks '
             '(DDP instead of FSDP; pixels_per_pass saves memory)'
         )
     attn = layer.attn

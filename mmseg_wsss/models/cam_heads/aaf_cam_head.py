@@ -72,14 +72,14 @@ class AAFCAMHead(BaseModule):
         self.fine_scale = fine_scale
         self.loss_cls = MODELS.build(loss_cls or dict(type='MultiLabelSoftMarginLoss'))
 
-    def watch(self, attention: SelfAttention) -> _Seen | tuple[()]:
+    def record(self, attention: SelfAttention) -> _Seen | tuple[()]:
         """To be given to the backbone's ``tokens``."""
         if not (self.cross_attention or self.patch_attention):
             return ()  # no attention, so no head weights either
-        return _Seen(self.head_weights.watch(attention), attention.query.detach(), attention.key.detach())
+        return _Seen(self.head_weights.record(attention), attention.query.detach(), attention.key.detach())
 
     def forward(self, tokens: Tokens) -> FusedCAMs:
-        """Coarse and fine CAM of the tokens of a watched pass."""
+        """Coarse and fine CAM of the tokens of a recorded pass."""
         coarse = self.classifier(tokens.maps[-1])  # (B, C, h, w)
         with torch.autocast(coarse.device.type, enabled=False):
             cam, fusion = self._crossed(coarse, tokens)
@@ -108,7 +108,7 @@ class AAFCAMHead(BaseModule):
         cam = coarse.detach().float().relu().flatten(2)
         if not (self.cross_attention or self.patch_attention):
             return cam, ()
-        pooled, queries, keys = zip(*tokens.watched, strict=True)
+        pooled, queries, keys = zip(*tokens.recorded, strict=True)
         fusion = queries, keys, self.head_weights(pooled)  # the weights are (B, K, H)
         if self.cross_attention:
             cam = cam * class_attention(*fusion, self.num_classes)

@@ -1,6 +1,6 @@
 """How much every attention head counts in the fused attention: the learned way of WeakTr and what it is compared with.
 
-Each module has two halves: ``watch`` reduces one block's attention to a few numbers per head while the encoder runs,
+Each module has two halves: ``record`` reduces one block's attention to a few numbers per head while the encoder runs,
 ``forward`` turns those of all K blocks into one weight per head, (B, K, H).
 """
 
@@ -31,12 +31,12 @@ class HeadWeights(BaseModule, ABC):
         self.num_heads = num_heads
 
     @abstractmethod
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """What has to be known of one block, first dimension B; without gradient."""
 
     @abstractmethod
     def forward(self, seen: Sequence[Tensor]) -> Tensor:
-        """Weights (B, K, H) from what ``watch`` saw of the K blocks."""
+        """Weights (B, K, H) from what ``record`` saw of the K blocks."""
 
 
 class _InteractingWeights(HeadWeights):
@@ -88,7 +88,7 @@ class OutputPooledWeights(_InteractingWeights):
         hidden = max(1, head_dims // 8)
         self.feature_ffn = nn.Sequential(nn.Linear(head_dims, hidden), nn.Linear(hidden, 1))
 
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """Pooled output of each head, (B, H, head_dims)."""
         pooled = _POOLINGS[self.pooling](attention.output.detach().float())  # (B, D)
         if self.interleaved:
@@ -108,7 +108,7 @@ class MapPooledWeights(_InteractingWeights):
     weights depend on its size alone. It holds one block's maps at a time.
     """
 
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """Mean of each head's map, (B, H)."""
         return attention_map(attention.query.detach().float(), attention.key.detach().float()).mean(dim=(-2, -1))
 
@@ -125,7 +125,7 @@ class FixedQueryWeights(_InteractingWeights):
         super().__init__(**kwargs)
         self.register_buffer('query', torch.randn(1, self.num_blocks, self.num_heads))
 
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """Only the batch size is needed, (B, 0)."""
         return attention.output.new_empty(len(attention.output), 0)
 
@@ -146,7 +146,7 @@ class EqualWeights(HeadWeights):
         super().__init__(**kwargs)
         self.register_load_state_dict_pre_hook(_drop_own_keys)
 
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """Only the batch size is needed, (B, 0)."""
         return attention.output.new_empty(len(attention.output), 0)
 

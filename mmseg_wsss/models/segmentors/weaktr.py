@@ -71,7 +71,7 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
             inputs: (B, 3, H, W), normalised.
             data_samples: with image-level labels.
         """
-        tokens = self.backbone.tokens(inputs, watch=self.cam_head.watch)
+        tokens = self.backbone.tokens(inputs, record=self.cam_head.record)
         return self.cam_head.loss(tokens, image_scores(data_samples))
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -80,7 +80,7 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
 
     def _forward(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> Tensor:
         """Fine CAM (B, C, h, w), on the token grid and not normalised."""
-        return self.cam_head.cams(self.backbone.tokens(inputs, watch=self.cam_head.watch))
+        return self.cam_head.cams(self.backbone.tokens(inputs, record=self.cam_head.record))
 
     @torch.no_grad()
     def cams(self, images: Tensor, *, maps: Sequence[Tensor] | None = None) -> dict[str, Tensor]:

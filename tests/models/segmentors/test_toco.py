@@ -40,7 +40,7 @@ def test_the_terms_are_the_papers():
     assert losses['loss_ptc'].item() == pytest.approx(by_hand.item(), abs=1e-6)
 
 
-def test_no_gradient_through_cams_and_twin():
+def test_no_gradient_through_cams_and_teacher():
     model = build_toco()
     views, samples = make_batch(LABELS)
     losses = model.loss(views, samples)
@@ -258,7 +258,7 @@ def test_any_decode_head_learns_the_pseudo_label(name):
     assert predicted.seg_logits.data.shape == (CLASSES + 1, SIZE, SIZE)
 
 
-def test_predict_returns_gated_cams_at_the_original_size():
+def test_predict_returns_masked_cams_at_the_original_size():
     model = build_toco().eval()
     views, samples = make_batch([[2]])
     samples[0].set_metainfo(dict(ori_shape=(50, 40)))

@@ -36,7 +36,7 @@ from mmseg_wsss.models.cam import (
 from mmseg_wsss.structures import image_scores
 
 
-def plain_attention(attn: MultiheadAttention, x: Tensor) -> Tensor:
+def explicit_attention(attn: MultiheadAttention, x: Tensor) -> Tensor:
     """Self-attention of tokens (B, n, D) by its maps (B, heads, n, n)."""
     qkv = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key, value = qkv.unbind(0)
@@ -46,20 +46,20 @@ def plain_attention(attn: MultiheadAttention, x: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class PlainToCo(ToCo):
+class ReferenceToCo(ToCo):
     """See the module; arguments are those of ``ToCo`` with every loss on."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         for layer in self.backbone.layers:
-            layer.attn.forward = MethodType(plain_attention, layer.attn)
+            layer.attn.forward = MethodType(explicit_attention, layer.attn)
 
     def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """All terms of the training objective; see ``ToCo.loss``."""
         images, label = inputs['img'], image_scores(data_samples)
-        cam, cam_aux = (maps * label[:, :, None, None] for maps in self._plain_cams(images))
+        cam, cam_aux = (maps * label[:, :, None, None] for maps in self._reference_cams(images))
         valid = self.valid_mask(images, data_samples)
-        contrast = self._plain_class_contrast(inputs, cam_aux)
+        contrast = self._reference_class_contrast(inputs, cam_aux)
 
         maps = self.backbone(images)
         logits = self.decode_head(maps)
@@ -74,7 +74,7 @@ class PlainToCo(ToCo):
         )
         if self.has_begun('loss_seg'):
             unit = self.data_preprocessor.to_unit(images)
-            pseudo = self._plain_pseudo_label(cam, unit, label, valid)
+            pseudo = self._reference_pseudo_label(cam, unit, label, valid)
             samples = [SegDataSample(gt_sem_seg=PixelData(data=one[None])) for one in pseudo]
             segmentation = self.decode_head.loss_by_feat(logits, samples)
             losses.update({f'decode.{name}': value for name, value in segmentation.items()})
@@ -84,7 +84,7 @@ class PlainToCo(ToCo):
         return losses
 
     @torch.no_grad()
-    def _plain_cams(self, images: Tensor) -> list[Tensor]:
+    def _reference_cams(self, images: Tensor) -> list[Tensor]:
         """Final and auxiliary CAM (B, C, H, W) of all classes."""
         sums = [0, 0]
         for scale in self.cam_scales:
@@ -100,7 +100,7 @@ class PlainToCo(ToCo):
         shifted = [cam - cam.amin((2, 3), keepdim=True) for cam in sums]
         return [cam / (cam.amax((2, 3), keepdim=True) + 1e-5) for cam in shifted]
 
-    def _plain_class_contrast(self, views: dict[str, Tensor], cam_aux: Tensor) -> Tensor:
+    def _reference_class_contrast(self, views: dict[str, Tensor], cam_aux: Tensor) -> Tensor:
         """CTC by loops over images, anchors and positives."""
         self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
@@ -130,7 +130,7 @@ class PlainToCo(ToCo):
         return loss.loss_weight * torch.stack(terms).mean()
 
     @torch.no_grad()
-    def _plain_pseudo_label(self, cam: Tensor, unit: Tensor, label: Tensor, valid: Tensor) -> Tensor:
+    def _reference_pseudo_label(self, cam: Tensor, unit: Tensor, label: Tensor, valid: Tensor) -> Tensor:
         """Refined pseudo-labels (B, H, W), image by image and height by height, of the classes present."""
         size = cam.shape[-2:]
         half = tuple(side // 2 for side in size)
