@@ -138,9 +138,9 @@ def name_torchvision_ops() -> None:
 
 
 def register_config_package() -> None:
-    """Let configs inherit from ours, ``_base_ = 'mmseg_wsss::toco/....py'``, and from mmseg's also with its fork.
+    """Let configs inherit from ours, ``_base_ = 'mmseg_wsss::toco/....py'``, and, with the fork, from mmseg's.
 
-    mmengine looks a package's ``.mim`` folder up by the name of its distribution, or else of its module.
+    mmengine looks up a package's ``.mim`` folder by the name of its distribution, or else of its module.
     """
     from mmengine.config.utils import MODULE2PACKAGE
 

@@ -7,7 +7,7 @@ import torch
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
-# Background thresholds that are compared wherever a best one is looked for.
+# Background thresholds among which the best one is selected.
 THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))
 
 
@@ -61,7 +61,7 @@ def cam_counts(cam: Tensor, ground_truth: Tensor, thresholds: Tensor, ignore_ind
 
 
 def label_counts(prediction: Tensor, ground_truth: Tensor, num_classes: int, ignore_index: int = 255) -> PixelCounts:
-    """Count a label map with mmseg's ``IoUMetric``; exact for up to 2^24 pixels of a class, as that is.
+    """Count a label map with mmseg's ``IoUMetric``, which is exact for up to 2^24 pixels of a class.
 
     Args:
         prediction: (H, W) segmentation ids; any id outside 0..N-1 (255 for "uncertain") is an error at its pixel.
@@ -83,7 +83,7 @@ def label_counts(prediction: Tensor, ground_truth: Tensor, num_classes: int, ign
 
 
 def rates(counts: PixelCounts) -> dict[str, np.ndarray]:
-    """Per-class rates (T, N) in percent; NaN where a rate has no pixel to speak of.
+    """Per-class rates (T, N) in percent; NaN where the denominator is 0.
 
     - ``IoU`` = TP / (TP + FP + FN), ``FP`` = FP / (TP + FP + FN), ``FN`` = FN / (TP + FP + FN): they sum to 100 and are
       NaN for a class that neither ground truth nor prediction has.
@@ -91,7 +91,7 @@ def rates(counts: PixelCounts) -> dict[str, np.ndarray]:
     - ``recall`` = TP / (TP + FN), NaN for a class that the ground truth never has.
     """
     union = counts.predicted + counts.ground_truth - counts.hit
-    with np.errstate(invalid='ignore'):  # 0 / 0 is the NaN that is meant; nothing else can be divided by 0
+    with np.errstate(invalid='ignore'):  # 0 / 0 gives the intended NaN; no other number is divided by 0
         return {
             'IoU': 100 * counts.hit / union,
             'precision': 100 * counts.hit / counts.predicted,

@@ -20,7 +20,7 @@ def label_images(
     workers: int = 0,
     loaders: int = 0,
 ) -> list[Unreadable]:
-    """Write the masks, and soft scores where ``images`` asks for them, of some images.
+    """Write the masks of some images, and their soft scores if ``images`` has files for them.
 
     Args:
         images: All images.

@@ -1,4 +1,4 @@
-"""From one image to the scores of its classes, with any network that gives CAMs or a segmentation."""
+"""From one image to the scores of its classes, with any network that returns CAMs or a segmentation."""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from ..structures import class_probabilities
 
 
 class Maps(NamedTuple):
-    """What a network says about one image at its original size.
+    """The prediction of a network for one image at its original size.
 
     ``scores``: CAMs (C, H, W) in [0, 1), or probabilities (C + 1, H, W) with background first; of all classes, not yet
     masked by image-level labels.
@@ -52,7 +52,7 @@ def choose_source(model: dict, wanted: str | None = None) -> str:
 
 
 def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
-    """Build the network of a config with every weight of a checkpoint, for inference on the device that there is.
+    """Build the network of a config with all weights of a checkpoint, for inference on the available device.
 
     Args:
         cfg: Its ``model`` may be wrapped by ``MaxScaleTTA`` or a class derived from it.
@@ -60,14 +60,14 @@ def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
         source: ``'cam'`` or ``'seg'``.
 
     Raises:
-        ValueError: the checkpoint does not fit, or the wrapper does not keep what it merges.
+        ValueError: the checkpoint does not fit, or the wrapper drops the merged scores.
     """
     model = MODELS.build(cfg.model)
     segmentor = model
     if isinstance(model, BaseTTAModel):
         if not isinstance(model, MaxScaleTTA):
             raise ValueError(
-                f'tta_model {type(model).__name__} drops the merged scores; take MeanSoftmaxTTA or MaxScaleTTA'
+                f'tta_model {type(model).__name__} drops the merged scores; use MeanSoftmaxTTA or MaxScaleTTA'
             )
         segmentor = model.module
     with whole_checkpoint(checkpoint, cfg.filename):
@@ -104,7 +104,7 @@ class Scorer:
 
     @torch.no_grad()
     def maps(self, item: dict[str, Any]) -> Maps:
-        """Run the network on what the pipeline made of an image.
+        """Run the network on an image as the pipeline returns it.
 
         Raises:
             ValueError: masking without an image-level label or with one of another class count; scores that are not
@@ -138,7 +138,7 @@ class Scorer:
         """Scores of the classes that compete for the pixels of an image.
 
         Args:
-            maps: What the network says about the image.
+            maps: The prediction for the image.
             threshold: Background score beside CAMs; None for a segmentation, which has its own.
 
         Returns:

@@ -27,7 +27,7 @@ class PictureRow:
         prediction: (H, W) segmentation ids.
         ground_truth: (H, W) segmentation ids, 255 for ignored; None where there is no mask.
         title: Text beside the row, for example the tags.
-        photo: whether ``image`` is worth a column of its own.
+        photo: whether ``image`` gets its own column.
     """
 
     image: np.ndarray
@@ -64,7 +64,7 @@ def heat(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def without_photos(rows: Sequence[PictureRow]) -> list[PictureRow]:
-    """The same rows on white, for photographs that must not be passed on; their page has no column of images."""
+    """The same rows on white, for photographs that must not be published; their page has no column of images."""
     return [replace(row, image=np.full_like(row.image, 255), photo=False) for row in rows]
 
 
@@ -77,7 +77,7 @@ def picture_page(
         rows: One per sample.
         classes: Names of the segmentation ids, background first; the legend lists those that appear.
         palette: RGB in 0..255 per class; PASCAL VOC's colours where it is too short.
-        width: Of the page in inches.
+        width: Width of the page in inches.
 
     Raises:
         ValueError: there is no row.
@@ -108,7 +108,7 @@ def picture_page(
 
 
 def _draw_row(row: PictureRow, axes: Sequence, palette: Sequence[Sequence[int]]) -> None:
-    """One sample, with the photograph where there is a place for it; a missing ground truth leaves its place empty."""
+    """One sample, with the photograph if there is a column for it; without ground truth that cell stays empty."""
     masks = [row.pseudo_label, row.prediction, row.ground_truth]
     panels = [row.image, heat(row.image, row.cam)]
     panels += [None if mask is None else overlay(row.image, colorize(mask, palette), 0.75) for mask in masks]

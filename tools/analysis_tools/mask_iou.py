@@ -48,7 +48,7 @@ def compare(folder: Path, ground_truth: Path, names: list[str], num_classes: int
 
     Raises:
         FileNotFoundError: there is nothing to compare, or masks are missing; the first ones are named.
-        ValueError: a file is no mask, two of one name have different sizes, or the ground truth has unknown ids.
+        ValueError: a file is not a mask, two of one name have different sizes, or the ground truth has unknown ids.
     """
     pairs = [(folder / 'SegmentationClass' / f'{name}.png', ground_truth / f'{name}.png') for name in names]
     missing = [str(path) for pair in pairs for path in pair if not path.is_file()]

@@ -1,6 +1,6 @@
 """Draw image, CAM, pseudo-label, prediction and ground truth of images: ``picture_page.py CONFIG CHECKPOINT``.
 
-Any method with CAMs. The pseudo-label is what ``tools/make_pseudo_labels.py`` writes with the same ``--threshold`` and
+For any method with CAMs. The pseudo-label is that of ``tools/make_pseudo_labels.py`` with the same ``--threshold`` and
 ``--refine``; the prediction is the network's own, or that of a second network, ``--seg CONFIG CHECKPOINT``.
 """
 
@@ -31,7 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--num', type=int, default=8, help='images, spread evenly over the validation (else test) set')
     parser.add_argument('--out', default='page.png', metavar='FILE', help='the PNG to write')
     parser.add_argument(
-        '--no-photos', action='store_true', help='maps on white: for photographs that may not be passed on'
+        '--no-photos', action='store_true', help='maps on white, for photographs that must not be published'
     )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values of CONFIG'
@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def images_of(cfg: Config) -> Dataset:
-    """The validation set; the test set where there is nothing to validate against."""
+    """The validation set, or the test set if the config has no validation."""
     return DATASETS.build((cfg.get('val_dataloader') or cfg.test_dataloader).dataset)
 
 

@@ -60,5 +60,5 @@ class PackWSSSInputs(PackSegInputs):
 
 
 def _image_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) array to (3, H, W) tensor; OpenCV takes channels apart ten times as fast as a transposed copy."""
+    """(H, W, 3) array to (3, H, W) tensor; OpenCV splits channels ten times as fast as a transposed copy."""
     return torch.from_numpy(np.stack(cv2.split(image)))

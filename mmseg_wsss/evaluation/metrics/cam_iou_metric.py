@@ -31,8 +31,8 @@ class CAMIoUMetric(BaseMetric):
       ``best_mIoU``, ``best_precision``, ``best_recall``, ``best_threshold``.
 
     Pixels of the ground truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per
-    class is logged. Every image leaves one small entry, so padded samples of an uneven split over processes are dropped
-    exactly.
+    class is logged. Every image adds one small entry, so that the duplicates of an uneven split over processes can be
+    dropped exactly.
 
     Args:
         ignore_index: Segmentation id of the ground truth that is not evaluated.
@@ -40,7 +40,7 @@ class CAMIoUMetric(BaseMetric):
         prefix: Put before every key; none by default.
     """
 
-    default_prefix = ''  # the source is in the key already; None would make BaseMetric warn
+    default_prefix = ''  # the key already has the source; None would make BaseMetric warn
 
     def __init__(self, *, ignore_index: int = 255, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
@@ -74,7 +74,7 @@ class CAMIoUMetric(BaseMetric):
         return metrics
 
     def _count(self, sample: dict) -> dict[str, Any]:
-        """One image: the threshold of its CAMs; per source the segmentation ids it has and their counts (3, T, n)."""
+        """One image: the threshold of its CAMs, and per source the segmentation ids that occur and counts (3, T, n)."""
         if 'gt_sem_seg' not in sample:
             raise ValueError('there is no gt_sem_seg to evaluate against; add LoadAnnotations to the test pipeline')
         num_classes = len(self.dataset_meta['classes'])
@@ -115,7 +115,7 @@ class CAMIoUMetric(BaseMetric):
 
 
 def _thresholds(own: float) -> list[float]:
-    """Those that are compared, the method's own among them."""
+    """The compared thresholds, including the method's own."""
     return sorted({own, *THRESHOLDS})
 
 
@@ -132,7 +132,7 @@ def _summary(counts: PixelCounts, thresholds: list[float] | None, row: int) -> d
 
 
 def _pack(counts: PixelCounts) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the classes an image has: a few kilobytes, where all classes of COCO would be 100."""
+    """Keep the classes of an image only: a few kilobytes instead of 100 for all classes of COCO."""
     stacked = np.stack(counts).astype(np.int32)
     ids = np.flatnonzero(stacked.any(axis=(0, 1)))
     return ids, stacked[..., ids]

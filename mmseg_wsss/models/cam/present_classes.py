@@ -1,4 +1,4 @@
-"""Work on the classes that an image shows instead of on all classes."""
+"""Compute with the present classes of an image instead of all classes."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,8 @@
-"""How much every attention head counts in the fused attention: the learned way of WeakTr and what it is compared with.
+"""The weight of every attention head in the fused attention: WeakTr's learned weights and the baselines.
 
-Each module has two halves: ``record`` reduces one block's attention to a few numbers per head while the encoder runs,
-``forward`` turns those of all K blocks into one weight per head, (B, K, H).
+WeakTr: https://arxiv.org/abs/2304.01184, section 3.1. Each module has two parts: ``record`` reduces one block's
+attention to a few numbers per head while the encoder runs, ``forward`` turns those of all K blocks into one weight per
+head, (B, K, H).
 """
 
 from abc import ABC, abstractmethod
@@ -32,11 +33,11 @@ class HeadWeights(BaseModule, ABC):
 
     @abstractmethod
     def record(self, attention: SelfAttention) -> Tensor:
-        """What has to be known of one block, first dimension B; without gradient."""
+        """What the weights need from one block, first dimension B; without gradient."""
 
     @abstractmethod
     def forward(self, seen: Sequence[Tensor]) -> Tensor:
-        """Weights (B, K, H) from what ``record`` saw of the K blocks."""
+        """Weights (B, K, H) from what ``record`` returned for the K blocks."""
 
 
 class _InteractingWeights(HeadWeights):
@@ -102,10 +103,10 @@ class OutputPooledWeights(_InteractingWeights):
 
 @MODELS.register_module()
 class MapPooledWeights(_InteractingWeights):
-    """The paper's Eq. 3 to the letter: every attention *map* is averaged.
+    """The paper's Eq. 3 taken literally: every attention *map* is averaged.
 
-    For comparison only: the rows of a softmax sum to 1, so each average is 1 / n whatever the image shows and the
-    weights depend on its size alone. It holds one block's maps at a time.
+    For comparison only: the rows of a softmax sum to 1, so each average is 1 / n for any image, and the weights depend
+    on the image size alone. One block's maps are in memory at a time.
     """
 
     def record(self, attention: SelfAttention) -> Tensor:
@@ -119,7 +120,7 @@ class MapPooledWeights(_InteractingWeights):
 
 @MODELS.register_module()
 class FixedQueryWeights(_InteractingWeights):
-    """Random values that never change take the place of the pooled ones (WeakTr Table 4, "rand. fixed W")."""
+    """Fixed random values instead of the pooled ones (WeakTr Table 4, "rand. fixed W")."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -138,8 +139,8 @@ class FixedQueryWeights(_InteractingWeights):
 class EqualWeights(HeadWeights):
     """All heads count alike: mean over the heads, sum over the blocks (MCTformer's way, WeakTr Table 4, "mean-sum").
 
-    It loads checkpoints of learned weights and leaves these aside: their loss never reached the rest of the network, so
-    the same training serves both ways.
+    It can load checkpoints with learned weights and ignores these. Their loss never reached the rest of the network, so
+    one training serves both variants.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -151,12 +152,12 @@ class EqualWeights(HeadWeights):
         return attention.output.new_empty(len(attention.output), 0)
 
     def forward(self, seen: Sequence[Tensor]) -> Tensor:
-        """K everywhere, (B, K, H): the mean over K * H heads of what is weighted so is the sum over blocks of means."""
+        """K everywhere, (B, K, H): with it the mean over K * H heads is the sum over the blocks of the head means."""
         shape = (len(seen[0]), self.num_blocks, self.num_heads)
         return torch.full(shape, float(self.num_blocks), device=seen[0].device)
 
 
 def _drop_own_keys(module: nn.Module, state_dict: dict, prefix: str, *args: object) -> None:
-    """Nothing in the file is this module's."""
+    """Remove the keys of this module, which has no parameters."""
     for key in [key for key in state_dict if key.startswith(prefix)]:
         del state_dict[key]

@@ -15,10 +15,10 @@ from ..losses import GradientClippedCrossEntropy
 
 @MODELS.register_module()
 class OnlineRetraining(EncoderDecoder):
-    """mmseg's ``EncoderDecoder`` that reports what its gradient clipping does (WeakTr Figure 5).
+    """mmseg's ``EncoderDecoder`` that logs what its gradient clipping does.
 
-    The loss itself works under a plain ``EncoderDecoder`` and any decode head. This class adds to the log, beside the
-    losses and not summed with them:
+    WeakTr, https://arxiv.org/abs/2304.01184, section 3.2 and Figure 5. The loss itself works with a plain
+    ``EncoderDecoder`` and any decode head. This class adds to the log, separate from the losses:
 
     - ``clip.share``: clipped pixels among the labelled ones (0 until the mean loss falls to ``start_value``);
     - ``clip.precision``: share of the kept pixels whose pseudo-label is right, and ``clip.precision_all`` the same
@@ -52,7 +52,7 @@ class OnlineRetraining(EncoderDecoder):
         return losses
 
     def _diagnostics(self, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
-        """Shares in [0, 1], left on the device: nothing here waits for it."""
+        """Shares in [0, 1], left on the device, so that nothing waits for it."""
         clipped = self.get_submodule(self._clipping).clipped  # (B, H, W)
         pseudo = torch.cat([sample.gt_sem_seg.data for sample in data_samples])  # (B, H, W)
         labelled = pseudo != self.decode_head.ignore_index
@@ -74,7 +74,7 @@ def _padded_ground_truth(sample: SegDataSample, size: tuple[int, int]) -> Tensor
     """The ground-truth mask (1, H, W), padded at the right and below as mmseg pads the pseudo-label.
 
     Raises:
-        ValueError: the mask has not gone through the geometry of its image.
+        ValueError: the mask has not undergone the geometry of its image.
     """
     ground_truth = sample.ground_truth.data
     height, width = ground_truth.shape[-2:]
