@@ -7,7 +7,7 @@ and draws of :class:`mmseg_wsss.models.ToCo` and does the following work which t
 - the multi-scale CAM runs image and mirror image at every scale, scale 1 too, and the decoder with them;
 - CAMs, thresholds and labels are made for all classes;
 - student and teacher run the encoder over both global views, although the first is the training crop;
-- pseudo-labels are refined image by image, once per background height;
+- pseudo-labels are refined image by image, once per background threshold;
 - class token contrast is a loop over images, anchors and views, which waits for the device.
 """
 
@@ -131,7 +131,7 @@ class ReferenceToCo(ToCo):
 
     @torch.no_grad()
     def _reference_pseudo_label(self, cam: Tensor, unit: Tensor, label: Tensor, valid: Tensor) -> Tensor:
-        """Refined pseudo-labels (B, H, W), image by image and height by height, of the classes present."""
+        """Refined pseudo-labels (B, H, W), image by image and threshold by threshold, of the present classes."""
         size = cam.shape[-2:]
         half = tuple(side // 2 for side in size)
         result = torch.full((len(cam), *size), IGNORE, device=cam.device)
@@ -141,8 +141,8 @@ class ReferenceToCo(ToCo):
             small_image = F.interpolate(image[None], size=half, mode='bilinear', align_corners=False)
             small_cam = F.interpolate(maps[None], size=half, mode='bilinear', align_corners=False)[:, present]
             winners = []
-            for height in (self.high, self.low):
-                scores = F.pad(small_cam, (0, 0, 0, 0, 1, 0), value=height).softmax(dim=1)
+            for threshold in (self.high, self.low):
+                scores = F.pad(small_cam, (0, 0, 0, 0, 1, 0), value=threshold).softmax(dim=1)
                 refined = self.refiner(small_image, scores)
                 full = F.interpolate(refined, size=size, mode='bilinear', align_corners=False)
                 winners.append(names[full.argmax(dim=1)[0]])

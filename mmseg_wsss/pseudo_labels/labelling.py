@@ -26,7 +26,7 @@ def label_images(
         images: All images.
         indices: Those to label.
         scorer: The network.
-        threshold: Background score beside CAMs; None for a segmentation.
+        threshold: Background threshold of the CAMs; None for a segmentation.
         writer: Arguments of the ``MaskTaskWriter``: ``palette`` and ``refiner``.
         workers: Processes that refine and write; 0 does it in this one.
         loaders: Processes that read ahead.

@@ -139,7 +139,7 @@ class Scorer:
 
         Args:
             maps: The prediction for the image.
-            threshold: Background score beside CAMs; None for a segmentation, which has its own.
+            threshold: Background threshold of the CAMs; None for a segmentation, which has its own.
 
         Returns:
             Segmentation ids (P,) uint8, background first, and their scores (P, H, W) float32.

@@ -89,7 +89,7 @@ def test_masks_go_through_the_pipeline_with_their_ground_truth(root):
     assert np.array_equal(true[0], both[starts[0] : starts[0] + 6])
 
 
-def test_everything_wrong_is_told_at_once(root):
+def test_all_problems_are_reported_at_once(root):
     masks = root / 'out' / 'SegmentationClass'
     for name in ('d', 'e', 'f', 'g', 'h'):
         Image.new('RGB', (6, 4)).save(root / 'images' / f'{name}.jpg')
@@ -104,8 +104,8 @@ def test_everything_wrong_is_told_at_once(root):
     assert lines[:2] == ['6 problems with the pseudo-masks', 'image whose mask is missing (1):']
     assert lines[2:4] == [
         f'  {images}/a.jpg: {png}/a.png',
-        '  -> run tools/make_pseudo_labels.py once more: it goes on where it stopped. Images without tags get no mask: '
-        "take them out of ann_file, or label with untagged='background' in the data set",
+        '  -> run tools/make_pseudo_labels.py again: it continues where it stopped. Images without tags get no mask: '
+        "remove them from ann_file, or label with untagged='background' in the data set",
     ]
     assert 'mask of another size than its image (1):' in lines
     assert f'  {images}/d.jpg: {png}/d.png is 4x6, {images}/d.jpg 6x4' in lines
@@ -155,7 +155,7 @@ def test_masks_of_other_classes_are_known_by_their_manifest(root):
 def test_a_missing_ground_truth_is_a_problem_of_its_own(root):
     lines = lines_of(root, data_prefix=dict(img_path='images', ground_truth_path='true'))
     assert lines[1:3] == ['image whose ground-truth mask is missing (3):', '  ROOT/images/a.jpg: ROOT/true/a.png']
-    assert lines[-1] == '  -> it only serves the log: data_prefix.ground_truth_path=None trains without it'
+    assert lines[-1] == '  -> it is only used for the log: data_prefix.ground_truth_path=None trains without it'
 
 
 def test_arguments_that_cannot_be(root):

@@ -224,6 +224,6 @@ def test_sliding_windows_are_refused():
     assert _strategy().build_model(whole) is whole
 
 
-def test_one_process_without_launcher_is_told_how_to_start(tmp_path):
-    with pytest.raises(RuntimeError, match=r'this is a single one: start it with tools/dist_train\.sh CONFIG N'):
+def test_one_process_without_launcher_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match=r'this is a single process: start it with tools/dist_train\.sh CONFIG N'):
         RUNNERS.build(_config(tmp_path, 'alone', sharded=True))

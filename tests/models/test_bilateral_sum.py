@@ -44,7 +44,7 @@ def relative(found: torch.Tensor, exact: torch.Tensor) -> float:
     return ((found - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)).max().item()
 
 
-def test_features_are_place_and_colour_in_standard_deviations():
+def test_features_are_position_and_colour_in_standard_deviations():
     images = torch.rand(2, 3, 4, 6)
     grid = bilateral_features(images, sigma_rgb=15, sigma_xy=2).unflatten(1, (4, 6))
     colour = (images[1, :, 3, 5] - images[1, :, 1, 2]) * 255 / 15

@@ -70,7 +70,7 @@ def test_two_images_of_one_name_are_refused(config):
     dataset.data_prefix['img_path'] = 'x/images'
     dataset.get_data_info = lambda index: {'img_path': paths[index]}
     dataset.__class__ = type('Two', (type(dataset),), {'__len__': lambda self: 2})
-    with pytest.raises(ValueError, match=r'x/images/1\.png and x/images/1\.jpg would both become 1\.png'):
+    with pytest.raises(ValueError, match=r'x/images/1\.png and x/images/1\.jpg would both be written to 1\.png'):
         ImageList(dataset, 'out')
 
 

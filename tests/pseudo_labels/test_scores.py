@@ -72,7 +72,7 @@ def test_probabilities_of_absent_classes_are_left_out():
         ),
         ({'cam': CAM}, item([1], classes=5), 'cam', r'a\.png: the image-level label is over 5 classes, the network'),
         ({'seg_logits': CAM}, item([1]), 'seg', 'over 3 classes, the network over 2'),
-        ({'cam': CAM * float('nan')}, item([1]), 'cam', r'a\.png: the network gives scores that are no numbers'),
+        ({'cam': CAM * float('nan')}, item([1]), 'cam', r'a\.png: the network gives scores that are not finite'),
         ({'cam': CAM}, item([1]), 'seg', r'the network gives no seg_logits: .* \(--source cam\)'),
     ],
 )

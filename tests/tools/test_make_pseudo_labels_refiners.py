@@ -98,6 +98,6 @@ def test_what_a_worker_cannot_make_is_said(run):
 
 def test_a_worker_that_dies_is_reported_with_the_way_on(run):
     options = ['crf.type=NextClass', 'crf.dies=True']
-    message = 'a worker process died, .* fewer --workers; the next call goes on with the images that are left'
+    message = 'a worker process died, .* fewer --workers; the next call continues with the remaining images'
     with pytest.raises(WorkerDiedError, match=message):
         run('--refine', 'crf-scores', '--workers', '1', '--cfg-options', *options)

@@ -110,7 +110,7 @@ def test_a_missing_shard_is_named(out, merge, capsys):
     (out / 'report-1-of-3.json').unlink()
     (out / 'report-3-of-3.json').unlink()
     assert merge(out) == 1
-    assert capsys.readouterr().err == 'error: shards 1/3, 3/3 did not end: call --shard with it (again)\n'
+    assert capsys.readouterr().err == 'error: shards 1/3, 3/3 did not finish: run --shard with it (again)\n'
     assert not (out / 'report.json').exists()
 
 
@@ -143,13 +143,13 @@ def test_skipped_images_stay_named(data, make, merge, tmp_path, capsys):
     assert [one['path'] for one in report(tmp_path / 'out/report.json')['skipped']] == [str(path)]
 
 
-def test_shards_of_different_jobs_are_told_apart(out, make, merge, capsys):
+def test_shards_of_different_jobs_are_not_mixed(out, make, merge, capsys):
     with pytest.raises(ManifestError, match='mask_by_labels: true there, false now'):
         make(out, '--shard', '1/3', '--all-classes')
     other = {**report(out / 'report-2-of-3.json'), 'manifest': '0'}
     (out / 'report-2-of-3.json').write_text(json.dumps(other))
     assert merge(out) == 1
-    assert f'shard 2/3 had other settings than {out}/manifest.json' in capsys.readouterr().err
+    assert f'shard 2/3 used settings other than those of {out}/manifest.json' in capsys.readouterr().err
     (out / 'report-4-of-4.json').write_text('{}')
     assert merge(out) == 1
     assert 'has reports of 3 and of 4 shards: leave those of one division' in capsys.readouterr().err

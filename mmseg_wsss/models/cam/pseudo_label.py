@@ -84,7 +84,7 @@ def refined_label(
         images: (B, 3, H, W) in [0, 1].
         scores: image-level labels (B, C).
         refiner: images, scores -> scores.
-        low, high: background scores.
+        low, high: background thresholds.
         valid: bool (B, H, W); outside it the label is 255.
 
     Returns:

@@ -71,7 +71,7 @@ def test_the_papers_pooling_carries_nothing():
     torch.testing.assert_close(weights, other)
 
 
-def test_output_pooling_tells_images_apart():
+def test_output_pooling_distinguishes_images():
     module = OutputPooledWeights(**SIZES, head_dims=D, reduction=1)
     weights = module([module.record(attention()) for _ in range(K)])
     assert (weights[0] - weights[1]).abs().max() > 1e-3

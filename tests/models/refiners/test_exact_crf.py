@@ -93,7 +93,7 @@ def test_half_precision_is_enough(monkeypatch):
     assert torch.equal(half.argmax(1), whole.argmax(1))
 
 
-def test_one_warning_tells_what_a_cpu_costs():
+def test_one_warning_says_what_a_cpu_costs():
     image, scores = scene()
     crf = MODELS.build(dict(type='ExactCRF', num_iter=1))
     with warnings.catch_warnings(record=True) as shown:

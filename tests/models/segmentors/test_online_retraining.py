@@ -165,7 +165,7 @@ def test_ground_truth_without_the_geometry_of_its_image_is_refused():
         model.loss(images, samples)
 
 
-def test_without_ground_truth_only_the_share_is_told():
+def test_without_ground_truth_only_the_share_is_logged():
     model, (images, samples) = build(), batch(ground_truth_size=None)
     assert {key for key in model.loss(images, samples) if key.startswith('clip')} == {'clip.share'}
 
@@ -206,7 +206,7 @@ def test_clipping_uses_the_logits_of_the_head():
     assert torch.equal(model.decode_head.loss_decode.clipped, clipped)
 
 
-def test_what_does_not_fit_is_told_when_the_model_is_built():
+def test_what_does_not_fit_is_reported_when_the_model_is_built():
     with pytest.raises(ValueError, match=r'needs GradientClippedCrossEntropy in decode_head\.loss_decode'):
         build(loss=dict(type='CrossEntropyLoss'))
     with pytest.raises(ValueError, match=r'patch_size .* is 120, but the training crop is 32x32 pixels: .* \(8\)'):
