@@ -83,9 +83,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         except ValueError as error:
             parser.error(f'--shard {error}')
         if args.sweep:
-            parser.error(
-                '--shard does not work with --sweep: sweep once without --shard, and pass the result as --threshold'
-            )
+            parser.error('--shard does not work with --sweep: sweep once without --shard, and pass its --threshold')
     if args.workers < 0:
         parser.error('--workers must not be negative')
     return args
@@ -201,13 +199,8 @@ def run(
     built = None if refiner is None else MODELS.build(refiner)
     in_workers = built is not None and on_cpu(built)
     model = build_model(cfg, args.checkpoint, source=args.source)
-    scorer = Scorer(
-        model,
-        source=args.source,
-        mask_by_labels=args.mask_by_labels,
-        amp=args.amp,
-        refiner=None if in_workers else built,
-    )
+    beside = None if in_workers else built
+    scorer = Scorer(model, source=args.source, mask_by_labels=args.mask_by_labels, amp=args.amp, refiner=beside)
     loaders = cfg.test_dataloader.get('num_workers', 0)
     if found is None:
         found = {} if sweep is None else sweep_threshold(sweep, scorer, num_workers=loaders)

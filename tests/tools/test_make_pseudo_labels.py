@@ -254,7 +254,7 @@ def test_images_of_the_training_loader(tool, data, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'model', 'message'),
     [
-        (['--threshold', '0.5', '--tta'], 'ColourCAM', 'CAMs are taken at several scales and flips already'),
+        (['--threshold', '0.5', '--tta'], 'ColourCAM', 'CAMs already use several scales and flips'),
         (['--threshold', '0.5'], 'ColourSegmentor', 'a segmentation has its own background'),
         (['--threshold', '0.5', '--source', 'cam'], 'ColourSegmentor', 'ColourSegmentor has no CAMs'),
         (['--tta', '--cfg-options', 'tta_model.type=SegTTAModel'], 'ColourSegmentor', 'SegTTAModel drops the merged'),

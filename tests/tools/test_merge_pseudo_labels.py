@@ -152,7 +152,7 @@ def test_shards_of_different_jobs_are_not_mixed(out, make, merge, capsys):
     assert f'shard 2/3 used settings other than those of {out}/manifest.json' in capsys.readouterr().err
     (out / 'report-4-of-4.json').write_text('{}')
     assert merge(out) == 1
-    assert 'has reports of 3 and of 4 shards: leave those of one division' in capsys.readouterr().err
+    assert 'has reports of 3 and of 4 shards: keep those of one division' in capsys.readouterr().err
 
 
 def test_a_folder_without_pseudo_labels(merge, tmp_path, capsys):
@@ -189,7 +189,7 @@ def test_the_sweep_is_done_before(data, capsys):
     files = [str(data / 'ColourCAM.py'), str(data / 'net.pth')]
     with pytest.raises(SystemExit):
         load_tool('make_pseudo_labels.py').parse_args([*files, '--out', 'out', '--sweep', '--shard', '1/3'])
-    assert 'sweep once, without --shard, and give what it finds by --threshold' in capsys.readouterr().err
+    assert 'sweep once without --shard, and pass its --threshold' in capsys.readouterr().err
 
 
 def test_every_image_is_in_one_shard_of_nearly_equal_size():
