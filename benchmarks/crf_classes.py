@@ -55,13 +55,13 @@ def by_limit(samples: list[Sample], preset: str, sharpen: float) -> list[dict]:
     found = [dict(sharpen=sharpen, limit=limit, classes=[], cpu_seconds=[], changed=[]) for limit in LIMITS]
     for sample in samples:
         scores = (sharpen * sample.scores.log()).softmax(dim=1)
-        truth = None
+        first = None
         for one in found:
             label, seconds, classes = refine(sample.image, scores, preset=preset, negligible=one['limit'])
-            truth = label if truth is None else truth
+            first = label if first is None else first
             one['classes'].append(classes)
             one['cpu_seconds'].append(seconds)
-            one['changed'].append(int((label != truth).sum()))
+            one['changed'].append(int((label != first).sum()))
     return found
 
 
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.manual_seed(0)
     samples = list(predictions(args.config, args.checkpoint, args.images) if args.config else drawn(args.images))
-    pixels = sum(sample.truth.numel() for sample in samples)
+    pixels = sum(sample.ground_truth.numel() for sample in samples)
     record = dict(machine(torch.device('cpu')), source=args.config or 'drawn', preset=args.preset, pixels=pixels)
     record['by_count'] = by_count(samples[:5], args.preset)
     record['by_limit'] = [one for sharpen in args.sharpen for one in by_limit(samples, args.preset, sharpen)]

@@ -1,4 +1,4 @@
-"""What all benchmarks share: their command line, what a figure means nothing without, and the file it is kept in."""
+"""What all benchmarks share: their command line, the description of the machine, and the file of results."""
 
 import argparse
 import json

@@ -83,7 +83,7 @@ class Step:
             self.model.loss_reg.on_cpu = partial(exact_bilateral_sum, half=True)  # as on a GPU
 
     def run(self, meter: FlopCounterMode | AllocationCounter, between: Callable[[], None] = lambda: None) -> None:
-        """Forward, ``between``, backward; the meter watches."""
+        """Forward, ``between``, backward; counted by the meter."""
         # mmseg's accuracy picks pixels by a mask, whose number no tensor without values knows
         with self.fake, patch('mmseg.models.decode_heads.decode_head.accuracy', lambda *_, **__: torch.zeros(1)):
             views = {name: torch.randn(self.shape) for name in ('img', 'global_view', 'local_view')}

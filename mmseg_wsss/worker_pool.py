@@ -19,11 +19,11 @@ from mmengine.registry import init_default_scope
 
 
 class WorkerDiedError(RuntimeError):
-    """A worker process ended without being told to."""
+    """A worker process ended unexpectedly."""
 
 
 def usable_cores() -> int:
-    """How many cores this process may use, where several were launched on this machine its share of them."""
+    """How many cores this process may use; its share if several processes were launched on this machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     names = ('LOCAL_WORLD_SIZE', 'SLURM_CPUS_PER_TASK', 'SLURM_NTASKS_PER_NODE')  # Slurm: 8(x2) is 8 on each of 2 nodes
     numbers = (re.match(r'\d+', os.environ.get(name, '')) for name in names)
@@ -34,11 +34,11 @@ def usable_cores() -> int:
 
 
 class WorkerPool(AbstractContextManager):
-    """Does tasks in worker processes, or in this one; results come in the order of the tasks.
+    """Runs tasks in worker processes, or in this one; results come in the order of the tasks.
 
-    Workers are started afresh instead of forked (a fork takes over the locks of torch's threads but not the threads),
-    use one thread each and end with the process that started them, even where that is killed. Two tasks per worker are
-    under way at a time, so that memory is bounded. What a job raises has its task as a note (Python 3.11).
+    Workers are spawned instead of forked (a fork copies the locks of torch's threads but not the threads), use one
+    thread each and end with the process that started them, even if that is killed. Two tasks per worker are in
+    progress at a time, so that memory is bounded. An exception of a job has its task as a note (Python 3.11).
 
     Args:
         make: Makes the job, in each worker: a class of a module, or a ``partial`` of one.
@@ -52,17 +52,17 @@ class WorkerPool(AbstractContextManager):
         context = multiprocessing.get_context('forkserver')
         context.set_forkserver_preload([__name__])  # imported once, not by every worker
         self._executor = ProcessPoolExecutor(workers, context, _start_worker) if workers else None
-        self._make = pickle.dumps(make) if workers else b''  # as bytes, so that a worker can say what it cannot import
+        self._make = pickle.dumps(make) if workers else b''  # as bytes: a worker can report what it cannot import
         self._job = None if workers else make()
         self._pending: deque[Any] = deque()  # futures; tasks where there are no workers
         self._limit = 2 * workers
 
     def submit(self, task: Any) -> None:
-        """Hand a task over; take the ``results()`` after each."""
+        """Submit a task; call ``results()`` after each."""
         self._pending.append(self._executor.submit(_work, self._make, task) if self._executor else task)
 
     def results(self, *, last: bool = False) -> Iterator[Any]:
-        """Yield what is finished; wait while more tasks than allowed are under way or, with ``last``, for all."""
+        """Yield finished results; wait while too many tasks are in progress or, with ``last``, for all of them."""
         while self._pending and (last or len(self._pending) > self._limit or self._pending[0].done()):
             first = self._pending.popleft()
             yield first.result() if self._executor else self._job(first)
@@ -75,11 +75,11 @@ class WorkerPool(AbstractContextManager):
         yield from self.results(last=True)
 
     def __exit__(self, kind: type | None, error: BaseException | None, *traceback: object) -> None:
-        """End the workers; what is still under way is dropped."""
+        """End the workers; unfinished tasks are dropped."""
         if self._executor:
             self._executor.shutdown(cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
-            text = 'a worker process died, perhaps of too little memory: give fewer --workers'
+            text = 'a worker process died, perhaps for lack of memory: use fewer --workers'
             raise WorkerDiedError(text) from error
 
 
@@ -90,7 +90,7 @@ def run_tasks(function: Callable[[Any], Any], tasks: Iterable[Any], *, workers: 
 
 
 def _start_worker() -> None:
-    # Ctrl-C reaches every process: stopped while it holds a queue's lock, a worker would leave the others waiting.
+    # Ctrl-C reaches every process: a worker that is stopped while it holds a queue's lock would block the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
@@ -98,7 +98,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for tasks for ever."""
+    """End this worker when its parent ends; if the parent was killed, it would wait for tasks for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
 

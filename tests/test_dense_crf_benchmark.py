@@ -29,8 +29,8 @@ def test_side_by_side(tmp_path, capsys):
     torch.manual_seed(0)
     samples = [dense_crf.shrunk(sample, 0.1) for sample in dense_crf.drawn(2)]
     label = np.stack([sample.scores[0].argmax(dim=0).numpy() for sample in samples])
-    truth = np.stack([sample.truth.numpy() for sample in samples])
-    ious = [((label == k) & (truth == k)).sum() / ((label == k) | (truth == k)).sum() for k in range(3)]
+    ground_truth = np.stack([sample.ground_truth.numpy() for sample in samples])
+    ious = [((label == k) & (ground_truth == k)).sum() / ((label == k) | (ground_truth == k)).sum() for k in range(3)]
     assert summary['mIoU alone'] == pytest.approx(100 * np.mean(ious))
     assert f'| predictions alone | {100 * np.mean(ious):.2f} |' in capsys.readouterr().out
 

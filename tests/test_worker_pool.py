@@ -14,7 +14,7 @@ from pool_job import Job, Unmakeable
 from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.worker_pool import WorkerDiedError, WorkerPool, run_tasks, usable_cores
 
-DIED = 'a worker process died, perhaps of too little memory: give fewer --workers'
+DIED = 'a worker process died, perhaps for lack of memory: use fewer --workers'
 
 
 def run(tasks, workers):

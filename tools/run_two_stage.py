@@ -1,10 +1,10 @@
 """Both stages in one command: ``python tools/run_two_stage.py CAM_CONFIG SEG_CONFIG --work-dir DIR``.
 
 Trains the first stage, labels its training images, trains the second stage on these labels, and tests both; with
-``--fully`` the fully supervised counterpart of the second stage too. Prints a table, which stays in DIR/README.md. Each
-command is printed before it runs, and the first that fails ends the run. A second call goes on: trainings from their
-latest checkpoint, labelling with the images that are missing; what is complete is left as it is. Other configs or
-options need another DIR.
+``--fully`` the fully supervised counterpart of the second stage too. Prints a table and saves it as DIR/README.md. Each
+command is printed before it runs, and the first one that fails ends the run. A second call continues: trainings from
+their latest checkpoint, labelling with the missing images; complete results are kept. Other configs or options need
+another DIR.
 """
 
 import argparse
@@ -65,16 +65,18 @@ def call(tool: str, *arguments: str | Path) -> None:
     print(f'\n$ {shlex.join(command)}', flush=True)
     status = subprocess.run(command, check=False).returncode
     if status:
-        raise SystemExit(f'error: exit status {status} of\n  {shlex.join(command)}\nThe same call goes on from there.')
+        raise SystemExit(
+            f'error: exit status {status} of\n  {shlex.join(command)}\nThe same call continues from there.'
+        )
 
 
 def is_newer(result: Path, source: Path) -> bool:
-    """Whether the result is there and was made after what it is made of."""
+    """Whether the result exists and is newer than its inputs."""
     return result.is_file() and result.stat().st_mtime >= source.stat().st_mtime
 
 
 def last_checkpoint(folder: Path, cfg: Config) -> Path | None:
-    """The checkpoint that a complete training with this config left; None where it is not complete."""
+    """The last checkpoint of a complete training with this config; None if it is not complete."""
     last, loop = folder / 'last_checkpoint', cfg.train_cfg
     name = Path(last.read_text()).name if last.is_file() else ''
     end = loop.get('max_iters') or loop.max_epochs
@@ -93,7 +95,7 @@ class Stage:
         self.cfg.merge_from_dict(parser.parse_args(self.options).cfg_options)
 
     def train(self, seed: str, *, masks: Path | None = None) -> Path:
-        """Train, on these masks where some are given, unless that is done; returns the last checkpoint."""
+        """Train unless that is done, on these masks if some are given; returns the last checkpoint."""
         options = self.options
         if masks is not None:
             key = 'mask_dir' if 'mask_dir' in self.cfg.train_dataloader.dataset else 'data_prefix.seg_map_path'
@@ -133,24 +135,24 @@ def label(args: argparse.Namespace, stage: Stage, checkpoint: Path) -> dict[str,
 
 def compare(labels: Path, dataset: Config, split: str | None) -> dict[str, str]:
     """Compare the labels with ground truth, where the second stage's training set names it."""
-    truth = (dataset.get('data_prefix') or {}).get('truth_path')
-    if truth is None:
+    ground_truth = (dataset.get('data_prefix') or {}).get('ground_truth_path')
+    if ground_truth is None:
         return {}
     root, split = Path(dataset.get('data_root') or ''), split or dataset.get('ann_file')
     names = ['--split', next(path for path in (root / split, Path(split)) if path.is_file())] if split else []
     if not is_newer(labels / 'iou.json', labels / 'report.json'):
-        call('analysis_tools/mask_iou.py', labels, root / truth, *names)
+        call('analysis_tools/mask_iou.py', labels, root / ground_truth, *names)
     return {'pseudo-labels': f'{json.loads((labels / "iou.json").read_text())["mIoU"]:.1f}'}
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Do what is left to do, print the table."""
+    """Run the remaining steps, print the table."""
     args = parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the running command ends too
     cam = Stage(args.cam_config, args.cam_options, args.work_dir / 'cam')
     seg = Stage(args.seg_config, args.seg_options, args.work_dir / 'seg')
     fully = Stage(args.fully, args.fully_options, args.work_dir / 'fully') if args.fully else None
-    # What would fail only after hours: stages that do not belong together, no CRF.
+    # Check first what would otherwise fail after hours: stages that do not fit each other, no CRF.
     classes = [one.cfg.train_dataloader.dataset.get('classes') for one in (cam, seg, fully or seg)]
     if any(list(one or ()) != list(classes[0] or ()) for one in classes):
         raise SystemExit(f'error: the stages have different classes: {classes}')

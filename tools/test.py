@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--workers',
         type=int,
         metavar='N',
-        help='processes (of each launched one) that run the CRF while the network goes on; 0 runs it in between '
+        help='processes (of each launched one) that run the CRF while the network continues; 0 runs it in between '
         '(default: one per core)',
     )
     parser.add_argument(
@@ -79,7 +79,7 @@ def build_cfg(args: argparse.Namespace) -> Config:
 
 
 def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
-    """Write the metrics and what they belong to; NaN, which JSON does not know, becomes null."""
+    """Write the metrics with config and checkpoint; NaN, which JSON does not support, becomes null."""
     numbers = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in metrics.items()}
     record = {
         'config': args.config,
@@ -93,7 +93,7 @@ def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Test, and leave ``test[_tta][_crf].json`` in the work dir."""
+    """Test, and write ``test[_tta][_crf].json`` into the work dir."""
     args = parse_args(argv)
     cfg = build_cfg(args)
     prepare_cpu_launch(cfg)

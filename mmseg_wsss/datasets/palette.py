@@ -2,7 +2,7 @@
 
 
 def voc_palette(num_colors: int) -> list[list[int]]:
-    """The colours of PASCAL VOC's masks, continued: the bits of an id, three at a time, from the highest bit down.
+    """The colours of PASCAL VOC's masks for any number of ids: three bits of an id at a time set a bit per channel.
 
     Returns:
         RGB in 0..255 for ids 0..num_colors-1; id 0 is black, no two ids are alike.

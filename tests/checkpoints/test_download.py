@@ -89,7 +89,7 @@ def test_wrong_hash_leaves_nothing(server, tmp_path):
 
 def test_a_damaged_file_in_the_cache_is_not_used(server, tmp_path):
     (tmp_path / NAME).write_bytes(CONTENT[:-1])
-    with pytest.raises(ValueError, match=f'{NAME}: its SHA-256 is .* delete it and get it anew'):
+    with pytest.raises(ValueError, match=f'{NAME}: its SHA-256 is .* delete it and download it again'):
         fetch(f'{server.url}/{NAME}', folder=tmp_path)
     assert server.paths == []
 

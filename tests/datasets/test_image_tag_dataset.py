@@ -109,7 +109,7 @@ def test_images_of_which_nothing_is_known(root, monkeypatch):
     assert [info['img_path'].split('/images/')[1] for info in infos] == ['a.jpg', 'b.JPG', 'd.jpg', 'sub/c.png']
     assert not any({'gt_label', 'gt_score'} & set(info) for info in infos)
     assert len(_dataset(root, image_labels=None, ann_file='split.txt')) == 3
-    assert lines[0] == 'ImageTagDataset: 4 images, nothing is known of their tags'
+    assert lines[0] == 'ImageTagDataset: 4 images without labels'
 
 
 @pytest.mark.parametrize('count', [1, 1000])
@@ -139,14 +139,14 @@ def test_masks_below_the_images_are_not_images(root):
     assert [name for name, _ in _content(dataset)] == ['a.jpg', 'b.JPG', 'sub/c.png']
 
 
-def test_everything_wrong_without_a_list_is_told_at_once(root):
+def test_all_problems_without_a_list_are_reported_at_once(root):
     (root / 'tags.json').write_text('{"a": ["cta"],\n"gone": ["dog"],\n"a.jpg": [],\n"sub/c": ["dog"]}')
     (root / 'images' / 'a.png').touch()
     assert _error(root) == [
         '6 problems with the image-level labels',
-        'tag that no class bears (1):',
+        'tag that is not a class (1):',
         f"  {root}/tags.json: 'a' has the tag 'cta' (did you mean 'cat'?)",
-        "  -> mend 'cta' (did you mean 'cat'?)",
+        "  -> correct 'cta' (did you mean 'cat'?)",
         'given twice (2):',
         f"  {root}/tags.json: 'a.jpg' is labelled already in {root}/tags.json",
         f'  {root}/images/a.png: has the same name as a.jpg',
@@ -158,7 +158,7 @@ def test_everything_wrong_without_a_list_is_told_at_once(root):
     ]
 
 
-def test_everything_wrong_with_a_list_is_told_at_once(root):
+def test_all_problems_with_a_list_are_reported_at_once(root):
     (root / 'split.txt').write_text('a\nd\nb\n\na.jpg\ngone\n../x\n')
     (root / 'tags.json').write_text('{"a": ["cat"], "d": []}')
     (root / 'masks' / 'd.png').unlink()

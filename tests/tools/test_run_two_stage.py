@@ -173,7 +173,7 @@ def tools(tool, monkeypatch):
 
 def test_options_reach_the_stages_and_the_table(tool, tools, data, tmp_path):
     cfg = Config.fromfile(data / 'seg.py')
-    cfg.train_dataloader.dataset.data_prefix.truth_path = 'masks'
+    cfg.train_dataloader.dataset.data_prefix.ground_truth_path = 'masks'
     cfg.dump(data / 'seg_compared.py')
     cam, seg, fully = (data / f'{name}.py' for name in ('cam', 'seg_compared', 'fully'))
     command = [cam, seg, '--fully', fully, '--work-dir', tmp_path, '--threshold', 0.3, '--seed', 7, '--workers', 2]

@@ -122,7 +122,5 @@ def test_crf_replaces_that_of_the_config(run, config):
 def test_crf_beside_an_evaluator_that_is_not_known(toy, config):
     tool = load_tool('test.py')
     args = tool.parse_args([str(config('MultiDatasetsEvaluator')), str(toy / 'toy.pth'), '--crf'])
-    with pytest.raises(
-        ValueError, match=r'evaluator\.py: a CRF takes the place of .* which is a MultiDatasetsEvaluator'
-    ):
+    with pytest.raises(ValueError, match=r'evaluator\.py: a CRF replaces .* which is a MultiDatasetsEvaluator'):
         tool.build_cfg(args)

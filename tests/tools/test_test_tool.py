@@ -31,8 +31,11 @@ def evaluate_masks(toy, masks):
     metric = METRICS.build({'type': 'IoUMetric'})
     metric.dataset_meta = {'classes': ('background', 'cat', 'dog')}
     for name, mask in masks.items():
-        truth = np.array(Image.open(toy / 'masks' / f'{name}.png'))
-        sample = {'pred_sem_seg': {'data': torch.from_numpy(mask)}, 'gt_sem_seg': {'data': torch.from_numpy(truth)}}
+        ground_truth = np.array(Image.open(toy / 'masks' / f'{name}.png'))
+        sample = {
+            'pred_sem_seg': {'data': torch.from_numpy(mask)},
+            'gt_sem_seg': {'data': torch.from_numpy(ground_truth)},
+        }
         metric.process({}, [sample])
     return metric.evaluate(len(masks))['mIoU']
 
