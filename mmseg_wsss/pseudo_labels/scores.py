@@ -44,24 +44,24 @@ def choose_source(model: dict, wanted: str | None = None) -> str:
     Raises:
         ValueError: CAMs are wanted from a segmentor without any.
     """
-    has_cams = issubclass(MODELS.get(model['type']), CAMSegmentor)
+    has_cams = issubclass(MODELS.get(model['type']) or object, CAMSegmentor)  # unknown: said when it is built
     if wanted == 'cam' and not has_cams:
         raise ValueError(f'{model["type"]} has no CAMs, so its labels come from the segmentation (--source seg)')
     return wanted or ('cam' if has_cams else 'seg')
 
 
-def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
-    """Build the network of a config with every weight of a checkpoint, for inference on the device that there is.
+def load_model(model: nn.Module, cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
+    """Give a network every weight of a checkpoint, for inference on the device that there is.
 
     Args:
-        cfg: Its ``model`` may be wrapped by ``MaxScaleTTA`` or a class derived from it.
+        model: The network; it may be wrapped by ``MaxScaleTTA`` or a class derived from it.
+        cfg: Its config, for messages.
         checkpoint: File.
         source: ``'cam'`` or ``'seg'``.
 
     Raises:
         ValueError: the checkpoint does not fit, or the wrapper does not keep what it merges.
     """
-    model = MODELS.build(cfg.model)
     segmentor = model
     if isinstance(model, BaseTTAModel):
         if not isinstance(model, MaxScaleTTA):
@@ -81,7 +81,7 @@ class Scorer:
     """Runs the network on one image after the other.
 
     Args:
-        model: Of :func:`build_model`.
+        model: Of :func:`load_model`.
         source: ``'cam'`` (foreground maps that a constant background competes with) or ``'seg'`` (softmax).
         gate: Whether classes that the image-level label does not name are left out.
         amp: bfloat16 autocast.
