@@ -117,6 +117,9 @@ def run_two_stage(
     labels = ['--out', str(out), '--images', 'train', '--refine', 'crf-labels', *['--sweep'] * sweep, *labels]
     check = runpy.run_path(str(TOOLS / 'make_pseudo_labels.py'))['parse_args']
     wanted = check([str(cam.config), str(cam.config), *labels])
+    fixed = dict(out=str(out), images='train', source=None, shard=None, launcher='none', cfg_options=None)
+    if any(getattr(wanted, name) != value for name, value in fixed.items()):
+        raise SystemExit(f'error: not to be given here: --{", --".join(fixed)}'.replace('_', '-'))
     if sweep and not (wanted.split or wanted.sweep_split):
         labels += ['--sweep-split', cam.images.get('ann_file', '')]
 

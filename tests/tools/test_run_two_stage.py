@@ -236,6 +236,9 @@ def test_stages_that_do_not_belong_together_are_refused_before_anything_starts(t
     arguments = [str(data / 'cam.py'), str(data / 'seg.py'), '--work-dir', str(tmp_path / 'out')]
     with pytest.raises(SystemExit, match=r"error: the stages have different classes: .*\['red', 'blue', 'green'\]"):
         tool.main([*arguments, '--seg-options', 'train_dataloader.dataset.classes=red,blue,green'])
+    for options in (['--images', 'test'], ['--source=seg', '--threshold', '0.3'], ['--cfg-options', 'a=1']):
+        with pytest.raises(SystemExit, match=r'not to be given here: --out, --images, --source, .*--cfg-options'):
+            tool.main([*arguments, *options])
     assert tools.calls == []
 
 
