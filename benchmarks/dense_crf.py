@@ -177,7 +177,6 @@ def summary(images: list[dict]) -> dict:
     result = dict(images=len(images))
     for way in ('alone', *WAYS):
         counts = np.array([one['counts'][way] for one in images]).sum(axis=0)
-        result[f'counts {way}'] = counts.tolist()
         result[f'mIoU {way}'] = nan_mean(rates(PixelCounts(*counts[:, None]))['IoU'][0])
     for pair in images[0]['equal']:
         result[f'equal {pair}'] = statistics.fmean(one['equal'][pair] for one in images)
@@ -191,8 +190,7 @@ def summary(images: list[dict]) -> dict:
 def to_table(record: dict) -> str:
     """Markdown."""
     lines = []
-    if record['side_by_side']:
-        s = record['summary']
+    if s := record.get('summary'):
         lines += [
             f'{s["images"]} images at scale {record["scale"]:g}, preset {record["preset"]}',
             '',
@@ -229,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
     network = () if args.config is None else (args.config, args.checkpoint)
     source = predictions if network else drawn
     record = dict(machine(torch.device(args.device)), source=args.config or 'drawn', preset=args.preset)
-    record.update(scale=args.scale, side_by_side=[], workers={})
+    record.update(scale=args.scale, workers={})
     if args.images:
         images = []
         if args.partial and args.partial.exists():
@@ -237,7 +235,6 @@ def main(argv: list[str] | None = None) -> None:
         known = frozenset(one['name'] for one in images)
         images += side_by_side(source(*network, args.images, known), args)
         record['summary'] = summary(images)
-        record['side_by_side'] = [{key: one[key] for key in one if key != 'counts'} for one in images]
     if args.workers:
         record.update(tasks=args.tasks, workers=measure_workers(source(*network, args.tasks), args))
     report(to_table(record), record, args.json)

@@ -45,7 +45,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument('--archs', nargs='+', choices=ARCHS, default=list(ARCHS), help='default: all')
     parser.add_argument('--sizes', nargs='+', type=int, default=[448, 512], help='sides of the crop (default: 448 512)')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='append the numbers to the list in this file')
     return parser.parse_args(argv)
 
 

@@ -126,7 +126,7 @@ def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
     for count in range(warmup + iters):
         for way in ways.values():
             way.step(batch) if count < warmup else way.timed_step(batch)
-    record['losses'] = {name: way.losses for name, way in ways.items()}
+    record['first_losses'] = {name: way.losses[0] for name, way in ways.items()}
     record['seconds'] = {name: way.seconds for name, way in ways.items()}
     record['cpu_seconds'] = {name: way.cpu_seconds for name, way in ways.items()}
     record['memory'] = {name: way.memory(batch) for name, way in ways.items()}
@@ -158,7 +158,7 @@ def to_table(record: dict) -> str:
         row(f'memory, {kind}, MiB', memory['reference'][kind] / 2**20, memory['ours'][kind] / 2**20)
         for kind in memory['ours']
     ]
-    first = [record['losses'][name][0] for name in WAYS]
+    first = [record['first_losses'][name] for name in WAYS]
     worst = max(abs(first[0][name] - first[1][name]) for name in first[0])
     lines.append(f'\nlargest difference of a loss in the first iteration: {worst:.1e}')
     lines.append(f'rate of one matrix product: {record["matrix_rate"] / 1e12:.3f} * 10^12 operations per second')

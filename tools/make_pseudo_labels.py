@@ -17,6 +17,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, init_dist, is_distributed
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from torch import nn
 
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, use_tta
@@ -30,9 +31,9 @@ from mmseg_wsss.pseudo_labels import (
     Shard,
     Unreadable,
     build_dataset,
-    build_model,
     choose_source,
     label_images,
+    load_model,
     refiner_of,
     sweep_threshold,
     write_report,
@@ -103,8 +104,7 @@ def build_cfg(args: argparse.Namespace) -> Config:
     if cfg.get('test_dataloader') is None:
         raise ValueError(f'{args.config} has no test_dataloader, so there are no images to label')
     args.source = choose_source(cfg.model, args.source)
-    background = args.sweep or args.threshold is not None
-    if args.source == 'seg' and background:
+    if args.source == 'seg' and (args.sweep or args.threshold is not None):
         raise ValueError('a segmentation has its own background: --threshold and --sweep are for CAMs (--source cam)')
     if args.source == 'cam' and args.tta:
         raise ValueError('CAMs already use several scales and flips (cam_scales): --tta is for segmentations')
@@ -112,10 +112,6 @@ def build_cfg(args: argparse.Namespace) -> Config:
         use_tta(cfg)
     elif cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    if args.source == 'cam' and not background:
-        args.threshold = cfg.model.get('background_threshold')
-        if args.threshold is None:  # only instances know the default of their class
-            args.threshold = MODELS.build(cfg.model).background_threshold
     return cfg
 
 
@@ -157,6 +153,9 @@ def main(argv: list[str] | None = None) -> int:
     """Label; returns the exit status."""
     args = parse_args(argv)
     cfg = build_cfg(args)
+    network = MODELS.build(cfg.model)
+    if args.source == 'cam' and args.threshold is None and not args.sweep:
+        args.threshold = network.background_threshold
     test = cfg.test_dataloader.dataset
     labelled = dict(cfg[f'{args.images}_dataloader'].dataset, pipeline=test.pipeline)
     images = ImageList(build_dataset(labelled, split=args.split), args.out, soft=args.soft)
@@ -180,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f'the sweep SKIPPED {one.error}', file=sys.stderr)
         finish_launch()
         return 1 if unseen else 0
-    skipped = run(args, cfg, images, sweep, manifest, found, left)
+    skipped = run(args, cfg, network, images, sweep, manifest, found, left)
     finish_launch()
     return 1 if skipped else 0
 
@@ -188,6 +187,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(
     args: argparse.Namespace,
     cfg: Config,
+    network: nn.Module,
     images: ImageList,
     sweep: ImageList | None,
     manifest: Manifest,
@@ -198,7 +198,7 @@ def run(
     refiner = refiner_of(cfg, args.refine)
     built = None if refiner is None else MODELS.build(refiner)
     in_workers = built is not None and on_cpu(built)
-    model = build_model(cfg, args.checkpoint, source=args.source)
+    model = load_model(network, cfg, args.checkpoint, source=args.source)
     beside = None if in_workers else built
     scorer = Scorer(model, source=args.source, mask_by_labels=args.mask_by_labels, amp=args.amp, refiner=beside)
     loaders = cfg.test_dataloader.get('num_workers', 0)

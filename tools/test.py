@@ -13,7 +13,7 @@ import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.checkpoints import checked
 from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, use_crf, use_tta, whole_checkpoint
 from mmseg_wsss.engine.test_setup import add_metric
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 from mmseg_wsss.models.refiners import CRF_PRESETS
 
 
@@ -88,8 +88,7 @@ def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
         'crf': args.crf,
         'metrics': numbers,
     }
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + '\n')
+    write_text(path, json.dumps(record, indent=2) + '\n')
 
 
 def main(argv: list[str] | None = None) -> None:

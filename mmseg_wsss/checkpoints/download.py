@@ -1,23 +1,19 @@
 """Fetch a weight file once: checked, and found again without a network."""
 
 import hashlib
-import http.client
 import os
 import re
-import shutil
-import urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import torch
 from filelock import FileLock
-from tqdm.utils import CallbackIOWrapper
+from pooch import HTTPDownloader
 
-from ..fileio import file_sha256
+from ..fileio import file_sha256, whole_file
 from ..progress import progress_bar
 from .zoo import ZOO, find
 
-_TIMEOUT = 30.0  # seconds without a byte
 # torch.hub's convention: the first digits of the SHA-256 before the suffix; eight digits may also be a date
 _HASH_IN_NAME = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')
 
@@ -70,6 +66,20 @@ def _hash_in_name(url: str) -> str:
     return match[1] if match else ''
 
 
+def _download(url: str, path: Path, sha256: str) -> None:
+    """Download, check, then give the file its name."""
+    # pooch sets the total as soon as it is known; by itself it compares whole hashes only
+    with whole_file(path) as temporary, progress_bar(total=1, text=path.name, unit='B', unit_scale=True) as bar:
+        try:
+            HTTPDownloader(progressbar=bar, chunk_size=1 << 20)(url, str(temporary), None)
+        except OSError as error:  # that of requests is one
+            raise ConnectionError(
+                f'{url} could not be downloaded ({error}). Without a network: put the file at {path} (another '
+                'folder: set MMSEG_WSSS_CACHE) or name a local file instead of the URL'
+            ) from error
+        _check(temporary, sha256, url)
+
+
 def _check(path: Path, sha256: str, url: str) -> None:
     """Compare the known digits of the SHA-256."""
     actual = file_sha256(path) if sha256 else ''
@@ -77,26 +87,3 @@ def _check(path: Path, sha256: str, url: str) -> None:
         raise ValueError(
             f'{path}: its SHA-256 is {actual}, that of {url} begins with {sha256}: delete it and download it again'
         )
-
-
-def _download(url: str, path: Path, sha256: str) -> None:
-    """Download to a hidden file beside ``path``, check it, then give it its name."""
-    request = urllib.request.Request(url, headers={'User-Agent': 'mmseg_wsss', 'Accept-Encoding': 'identity'})
-    part = path.with_name(f'.{path.name}.part')  # always the same: the rest of a killed process is overwritten
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, part.open('wb') as file:
-            size = int(response.headers.get('Content-Length', 0))
-            with progress_bar(total=size or None, text=path.name, unit='B', unit_scale=True) as bar:
-                shutil.copyfileobj(CallbackIOWrapper(bar.update, response), file, 1 << 20)
-        received = part.stat().st_size
-        if received < size:  # for http.client a connection that breaks is the end
-            raise ConnectionError(f'the connection broke after {received} of {size} bytes')
-        _check(part, sha256, url)
-        os.replace(part, path)
-    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        raise ConnectionError(
-            f'{url} could not be downloaded ({error}). Without a network: put the file at {path} (another '
-            'folder: set MMSEG_WSSS_CACHE) or name a local file instead of the URL'
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -87,11 +87,6 @@ TIMM = names(_VIT + _FINAL_NORM + _LAYER_SCALE + _PRE_NORM)
 CLIP = names(_CLIP)
 """mmpretrain's names of CLIP's image encoder by those of OpenAI and OpenCLIP."""
 
-MASK_TRANSFORMER = KeyTable(
-    layout="Segmenter's mask transformer", names=names(_MASK_TRANSFORMER), transposed=frozenset(_MATRICES)
-)
-"""The decoder of WeakTr's second stage alone <-> mmseg's ``SegmenterMaskTransformerHead``."""
-
 TOCO = KeyTable(
     layout='published ToCo',
     names={

@@ -74,8 +74,7 @@ def write_mask(path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[in
     if mask.size and not 0 <= mask.min() <= mask.max() <= 255:
         raise ValueError(f'{path}: a palette PNG holds the ids 0..255, got {mask.min()}..{mask.max()}')
     image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))  # mode L; a palette makes it P
-    colours = [*map(list, palette), *voc_palette(256)[len(palette) :]]
-    image.putpalette([value for colour in colours[:256] for value in colour])
+    image.putpalette([value for colour in voc_palette(256, palette) for value in colour])
     with whole_file(path) as temporary:
         image.save(temporary, format='PNG')
 

@@ -14,9 +14,10 @@ from mmseg.registry import EVALUATOR, MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..cores import usable_cores
 from ..models.refiners import importable, on_cpu, refined_label, unit_image
 from ..structures import class_probabilities
-from ..worker_pool import WorkerPool, usable_cores
+from ..worker_pool import WorkerPool
 
 
 class RefineTask(NamedTuple):
@@ -94,7 +95,7 @@ class RefiningEvaluator(Evaluator):
         """
         try:
             if self._pool is not None:
-                self._pass_on(self._pool.results(last=True))
+                self._pass_on(self._pool.results())
         except BaseException:
             self._reset(*sys.exc_info())
             raise
@@ -114,8 +115,7 @@ class RefiningEvaluator(Evaluator):
             scores = scores[ids]
             if self.workers:  # tensors would be sent through shared memory, which is small in containers
                 ids, scores = ids.short().cpu().numpy(), scores.cpu().numpy()
-            self._pool.submit(RefineTask(sample.img_path, ids, scores))
-            self._pass_on(self._pool.results())
+            self._pass_on(self._pool.results(RefineTask(sample.img_path, ids, scores)))
 
     def _reset(self, *error: object) -> None:
         """End the workers and drop unfinished work."""

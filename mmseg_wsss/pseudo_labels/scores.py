@@ -45,24 +45,24 @@ def choose_source(model: dict, wanted: str | None = None) -> str:
     Raises:
         ValueError: CAMs are wanted from a segmentor without any.
     """
-    has_cams = issubclass(MODELS.get(model['type']), CAMSegmentor)
+    has_cams = issubclass(MODELS.get(model['type']) or object, CAMSegmentor)  # unknown: said when it is built
     if wanted == 'cam' and not has_cams:
         raise ValueError(f'{model["type"]} has no CAMs, so its labels come from the segmentation (--source seg)')
     return wanted or ('cam' if has_cams else 'seg')
 
 
-def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
-    """Build the network of a config with all weights of a checkpoint, for inference on the available device.
+def load_model(model: nn.Module, cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
+    """Give a network all weights of a checkpoint, for inference on the available device.
 
     Args:
-        cfg: Its ``model`` may be wrapped by ``MaxScaleTTA`` or a class derived from it.
+        model: The network; it may be wrapped by ``MaxScaleTTA`` or a class derived from it.
+        cfg: Its config, for messages.
         checkpoint: File.
         source: ``'cam'`` or ``'seg'``.
 
     Raises:
         ValueError: the checkpoint does not fit, or the wrapper drops the merged scores.
     """
-    model = MODELS.build(cfg.model)
     segmentor = model
     if isinstance(model, BaseTTAModel):
         if not isinstance(model, MaxScaleTTA):
@@ -82,7 +82,7 @@ class Scorer:
     """Runs the network on one image after the other.
 
     Args:
-        model: Of :func:`build_model`.
+        model: Of :func:`load_model`.
         source: ``'cam'`` (foreground maps that a constant background competes with) or ``'seg'`` (softmax).
         mask_by_labels: Whether classes that are absent from the image-level label are left out.
         amp: bfloat16 autocast.

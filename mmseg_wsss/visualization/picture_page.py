@@ -48,8 +48,7 @@ class PictureRow:
 
 def colorize(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Segmentation ids (H, W) in colours (H, W, 3) uint8; ids beyond the palette get PASCAL VOC's (255: off-white)."""
-    colours = [*map(list, palette), *voc_palette(256)[len(palette) :]]
-    return np.array(colours[:256], dtype=np.uint8)[mask]
+    return np.array(voc_palette(256, palette), dtype=np.uint8)[mask]
 
 
 def overlay(image: np.ndarray, colours: np.ndarray, opacity: float | np.ndarray) -> np.ndarray:

@@ -213,16 +213,6 @@ def test_class_folders_serve_as_images_and_labels(tmp_path):
     assert _content(dataset) == [('cat/a.png', [0, 1]), ('dog/b.png', [1])]  # the copy dog/a.png is not trained twice
 
 
-def test_a_thousand_classes_of_any_name(root):
-    classes = [f'klasse "{k}", ü' for k in range(1000)]
-    (root / 'tags.json').write_text(json.dumps({name: [classes[999], classes[3]] for name in ('a', 'b', 'd', 'sub/c')}))
-    dataset = _dataset(root, classes=classes)
-    assert dataset[3]['gt_label'].tolist() == [3, 999]
-    assert dataset[3]['gt_score'].shape == (1000,)
-    assert dataset[3]['gt_score'].nonzero()[0].tolist() == [3, 999]
-    assert len({tuple(color) for color in dataset.metainfo['palette']}) == 1001
-
-
 def test_palette_continues_that_of_voc():
     voc = DATASETS.get('PascalVOCDataset').METAINFO['palette']
     assert voc_palette(21) == voc

@@ -11,7 +11,8 @@ from mmseg.registry import EVALUATOR, METRICS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmseg_wsss.worker_pool import WorkerDiedError, usable_cores
+from mmseg_wsss.cores import usable_cores
+from mmseg_wsss.worker_pool import WorkerDiedError
 
 CRF = dict(type='DenseCRF', num_iter=2)
 

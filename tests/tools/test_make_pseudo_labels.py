@@ -1,31 +1,26 @@
 """tools/make_pseudo_labels.py in this process: labels read off the pixels, and everything that it refuses."""
 
 import copy
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from colour_net import expected, make_data, masked_cams, masks
+from colour_net import ColourCAM, expected, make_data, masked_cams, masks
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
+from tool_module import load_tool
 
 from mmseg_wsss.datasets.palette import voc_palette
 from mmseg_wsss.pseudo_labels import ManifestError, load_soft_scores
 
-ROOT = Path(__file__).parents[2]
 TRAIN, VAL = ('a/0', 'a/2', 'b/1'), ('a/4', 'b/3', 'b/5')
 
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('make_pseudo_labels', ROOT / 'tools' / 'make_pseudo_labels.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('make_pseudo_labels.py')
 
 
 @pytest.fixture
@@ -69,8 +64,11 @@ def test_labels_of_images_without_masks(run, data, tmp_path):
     )
 
 
-def test_the_threshold_is_the_models_where_none_is_given(run, data, tmp_path):
+def test_the_threshold_is_the_models_where_none_is_given(run, data, tmp_path, monkeypatch):
+    built, init = [], ColourCAM.__init__
+    monkeypatch.setattr(ColourCAM, '__init__', lambda self, **kwargs: built.append(init(self, **kwargs)))
     _, labels = run('--split', 'train.txt')
+    assert len(built) == 1, 'the network'
     assert manifest(tmp_path)['settings']['threshold'] == 0.5
     _, own = run('--split', 'train.txt', '--cfg-options', 'model.background_threshold=0.62', out='own')
     for name, label in labels.items():

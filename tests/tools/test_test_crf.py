@@ -2,28 +2,14 @@
 
 import json
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
 from launch import run_together
 from PIL import Image
 from tool_module import TOOLS, load_tool
-from toy_segmentation import make_toy, run_test
 
 pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
-
-
-@pytest.fixture(scope='module')
-def toy(tmp_path_factory):
-    """The folder of the network and its images."""
-    return make_toy(tmp_path_factory.mktemp('toy'))
-
-
-@pytest.fixture
-def run(toy, tmp_path):
-    """Run the tool with some options; gives the record it wrote and the masks by name."""
-    return partial(run_test, toy, tmp_path)
 
 
 @pytest.mark.parametrize('views', [(), ('--tta',)], ids=['one view', 'tta'])

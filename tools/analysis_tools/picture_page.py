@@ -16,7 +16,7 @@ from mmseg.registry import DATASETS, MODELS
 from torch.utils.data import Dataset
 
 from mmseg_wsss.datasets.transforms.load_image import read_image
-from mmseg_wsss.pseudo_labels import REFINERS, Scorer, build_model, refiner_of
+from mmseg_wsss.pseudo_labels import REFINERS, Scorer, load_model, refiner_of
 from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
 
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    model = build_model(cfg, args.checkpoint, source='cam')
+    model = load_model(MODELS.build(cfg.model), cfg, args.checkpoint, source='cam')
     refiner = refiner_of(cfg, args.refine)
     scorer = Scorer(
         model, source='cam', mask_by_labels=True, refiner=None if refiner is None else MODELS.build(refiner)
@@ -86,7 +86,8 @@ def main(argv: list[str] | None = None) -> None:
     rows = [draw_row(scorer, images[index], threshold, classes) for index in chosen]
     if args.seg:
         seg_cfg = Config.fromfile(args.seg[0])
-        network, images = build_model(seg_cfg, args.seg[1], source='seg'), images_of(seg_cfg)
+        network = load_model(MODELS.build(seg_cfg.model), seg_cfg, args.seg[1], source='seg')
+        images = images_of(seg_cfg)
         for row, index in zip(rows, chosen, strict=True):
             with torch.no_grad():
                 predicted = network.test_step(pseudo_collate([images[index]]))[0]

@@ -25,6 +25,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 import mmseg_wsss  # noqa: F401  registers every part
+from mmseg_wsss.cores import usable_cores
 from mmseg_wsss.datasets.conversion.checking import (
     CONTRADICTIONS,
     OpenedSet,
@@ -36,7 +37,7 @@ from mmseg_wsss.datasets.conversion.checking import (
 from mmseg_wsss.datasets.image_labels.problems import DataSetError
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
-from mmseg_wsss.worker_pool import run_tasks, usable_cores
+from mmseg_wsss.worker_pool import run_tasks
 
 SPLITS = ('train', 'val', 'test')
 COUNT = 'another number of images than expected'

@@ -17,12 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmseg_wsss.cores import usable_cores
 from mmseg_wsss.datasets.conversion.coco import MaskTask, read_instances, write_instance_mask
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
-from mmseg_wsss.worker_pool import run_tasks, usable_cores
+from mmseg_wsss.worker_pool import run_tasks
 
 KNOWN = {'train2014': (82_081, 80), 'val2014': (40_137, 80)}  # images with annotations, categories
 COUNT = 'another number than is known'

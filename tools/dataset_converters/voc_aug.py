@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mmseg_wsss.cores import usable_cores
 from mmseg_wsss.datasets.conversion.voc import (
     MaskTask,
     copy_official,
@@ -29,7 +30,7 @@ from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import MISSING_IMAGE, MISSING_MASK, UNREADABLE, DataSetError
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
-from mmseg_wsss.worker_pool import run_tasks, usable_cores
+from mmseg_wsss.worker_pool import run_tasks
 
 LISTS = Path('ImageSets', 'Segmentation')
 KNOWN = {'train': 1464, 'val': 1449, 'test': 1456, 'SBD train and val': 11_355, 'train_aug': 10_582}

@@ -10,6 +10,14 @@ from mmseg_wsss.models.cam import PresentClasses, cam_to_label, pair_relation
 from mmseg_wsss.models.losses import DenseEnergyLoss, patch_token_contrast
 
 LABELS = [[0, 2], [1]]
+TWO_DEPTHS = dict(
+    in_channels=[CHANNELS, CHANNELS],
+    in_index=[0, 1],
+    channels=16,
+    num_classes=CLASSES + 1,
+    norm_cfg=dict(type='BN'),
+    loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.1),
+)
 
 
 def finite(losses, model):
@@ -82,15 +90,7 @@ def test_impossible_ablations_are_refused():
     with pytest.raises(ValueError, match='0 <= low < high <= 1'):
         build_toco(cam_thresholds=(0.7, 0.25))
     energy = dict(type='DenseEnergyLoss')
-    enc_head = dict(
-        type='EncHead',
-        in_channels=[CHANNELS, CHANNELS],
-        in_index=[0, 1],
-        channels=16,
-        num_codes=4,
-        num_classes=CLASSES + 1,
-        norm_cfg=dict(type='BN'),
-    )
+    enc_head = dict(TWO_DEPTHS, type='EncHead', num_codes=4)
     with pytest.raises(ValueError, match='loss_reg needs the logits of loss_seg'):
         build_toco(loss_reg=energy, starts=dict(loss_seg=2, loss_reg=1))
     with pytest.raises(ValueError, match='loss_reg needs refiner'):
@@ -212,25 +212,8 @@ HEADS = {
         dropout_ratio=0.0,
         loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1),
     ),
-    'segformer': dict(
-        type='SegformerHead',
-        in_channels=[CHANNELS, CHANNELS],
-        in_index=[0, 1],
-        channels=16,
-        num_classes=CLASSES + 1,
-        norm_cfg=dict(type='BN'),
-        loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.1),
-    ),
-    'uper': dict(
-        type='UPerHead',
-        in_channels=[CHANNELS, CHANNELS],
-        in_index=[0, 1],
-        channels=16,
-        pool_scales=(1, 2),
-        num_classes=CLASSES + 1,
-        norm_cfg=dict(type='BN'),
-        loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.1),
-    ),
+    'segformer': dict(TWO_DEPTHS, type='SegformerHead'),
+    'uper': dict(TWO_DEPTHS, type='UPerHead', pool_scales=(1, 2)),
 }
 
 
