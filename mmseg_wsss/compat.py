@@ -1,8 +1,8 @@
-"""The one room for gaps between the versions of the libraries below us.
+"""All workarounds for differences between the versions of the libraries that this package uses.
 
-Nothing of theirs is replaced. What importing this package adds to them, ``tests/test_imports.py`` lists: a stand-in for
+Nothing of theirs is replaced. Importing this package adds to them what ``tests/test_imports.py`` lists: a stand-in for
 ``mmcv._ext`` where it is absent, two operator names for a CUDA build of torchvision beside a CPU build of torch, and
-the folder of configs by its name.
+the name of the folder of configs.
 """
 
 import importlib
@@ -17,7 +17,7 @@ import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-# Module -> the distributions that bring it (upstream first, then the maintained forks), the versions that can work, and
+# Module -> the distributions that provide it (upstream first, then the maintained forks), the versions that work, and
 # the newest release line that the tests ran with.
 _NEEDED = {
     'torch': (('torch',), '>=2.6', '2.13'),  # from 2.6 on torch.load reads tensors only, unless told otherwise
@@ -52,19 +52,19 @@ def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
 
 
 def uses_forks() -> bool:
-    """Whether the maintained forks ``onedl-*`` are installed in the place of OpenMMLab's libraries."""
+    """Whether the maintained forks ``onedl-*`` are installed instead of OpenMMLab's libraries."""
     return 'onedl-mmsegmentation' in _installed(_NEEDED['mmseg'][0])
 
 
 def _version_problems(module: str, *, fork: bool) -> list[str]:
-    """What is wrong with the installation of one module, each with the command that mends it."""
+    """What is wrong with the installation of one module, each problem with the command that fixes it."""
     distributions, wanted, newest = _NEEDED[module]
     wanted = _FORK_NEEDED.get(module, wanted) if fork else wanted
     found = _installed(distributions)
     if not found:
-        if importlib.util.find_spec(module) is not None:  # a source tree on the path: no version to judge
+        if importlib.util.find_spec(module) is not None:  # a source tree on the path: its version is unknown
             return []
-        return [f"{module} is missing; mend it with: pip install '{distributions[0]}{wanted}'"]
+        return [f"{module} is missing; fix it with: pip install '{distributions[0]}{wanted}'"]
     if len(found) > 1:
         warnings.warn(
             f'{" and ".join(found)} are installed together and overwrite each other: uninstall them, install one',
@@ -76,21 +76,21 @@ def _version_problems(module: str, *, fork: bool) -> list[str]:
             remedy = f"pip install '{name}{wanted}'"
             if name == 'mmcv-full':  # the name of mmcv 1.x, of which there is no 2.x
                 remedy = f"pip uninstall -y mmcv-full && pip install 'mmcv{wanted}'"
-            problems.append(f'{name} {version} cannot work, {wanted} is needed; mend it with: {remedy}')
+            problems.append(f'{name} {version} cannot work, {wanted} is needed; fix it with: {remedy}')
         elif Version(version).release[:2] > Version(newest).release:
             warnings.warn(
-                f'{name} {version} is newer than all that mmseg_wsss was tested with ({newest}); if something fails: '
-                f"pip install '{name}=={newest}.*'",
+                f'{name} {version} is newer than all versions that mmseg_wsss was tested with ({newest}); '
+                f"if something fails: pip install '{name}=={newest}.*'",
                 stacklevel=4,
             )
     return problems
 
 
 def check_versions() -> None:
-    """Refuse libraries that cannot work, before they fail somewhere inside.
+    """Refuse unsuitable libraries at import, before they fail somewhere deep inside.
 
     Raises:
-        ImportError: a library is missing or of a wrong version; all are named, with the commands that fix it.
+        ImportError: libraries are missing or have a wrong version; all are named, with the commands that fix it.
     """
     fork = uses_forks()
     problems = [problem for module in _NEEDED for problem in _version_problems(module, fork=fork)]
@@ -99,7 +99,7 @@ def check_versions() -> None:
 
 
 class _MissingOps(types.ModuleType):
-    """Stands for ``mmcv._ext``: importable, and every op says why it cannot run."""
+    """Stands in for ``mmcv._ext``: importable, and every op raises an error that says why it cannot run."""
 
     def __getattr__(self, name: str):
         if name.startswith('__'):
@@ -138,9 +138,9 @@ def name_torchvision_ops() -> None:
 
 
 def register_config_package() -> None:
-    """Let configs inherit from ours, ``_base_ = 'mmseg_wsss::toco/....py'``, and from mmseg's also with its fork.
+    """Let configs inherit from ours, ``_base_ = 'mmseg_wsss::toco/....py'``, and, with the fork, from mmseg's.
 
-    mmengine looks a package's ``.mim`` folder up by the name of its distribution, or else of its module.
+    mmengine looks up a package's ``.mim`` folder by the name of its distribution, or else of its module.
     """
     from mmengine.config.utils import MODULE2PACKAGE
 
@@ -150,7 +150,7 @@ def register_config_package() -> None:
 
 
 def apply() -> None:
-    """Fill every gap that this environment has; calling it again changes nothing."""
+    """Apply every workaround that this environment needs; calling it again changes nothing."""
     check_versions()
     stand_in_for_mmcv_ops()
     name_torchvision_ops()

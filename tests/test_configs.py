@@ -37,7 +37,7 @@ def test_header_says_what_it_reproduces_the_number_the_time_and_the_command(path
 
 
 def evaluation_loaders(cfg: Config) -> list:
-    """Those that the config has: own photos have no truth to validate against."""
+    """Those that the config has: own photos have no ground truth to validate against."""
     return [loader for loader in (cfg.val_dataloader, cfg.test_dataloader) if loader is not None]
 
 
@@ -92,9 +92,9 @@ def test_second_stages_see_whole_patches(path):
         assert loss.patch_size == min(crop) // 4, 'a quarter of the crop, as in the paper'
     else:
         assert 'SegmentationClassA' in cfg.train_dataloader.dataset.mask_dir, (
-            'the counterpart learns from ground truth masks'
+            'the counterpart learns from ground-truth masks'
         )
-        assert cfg.train_dataloader.dataset.data_prefix.truth_path is None
+        assert cfg.train_dataloader.dataset.data_prefix.ground_truth_path is None
 
 
 def test_second_stages_have_a_position_for_every_patch_of_the_crop(path):

@@ -190,7 +190,7 @@ def stage1_config(folder: Path) -> Config:
 
 
 def stage2_config(folder: Path) -> Config:
-    """The same for WeakTr's second stage, the true masks in the place of pseudo-masks."""
+    """The same for WeakTr's second stage, the ground-truth masks in the place of pseudo-masks."""
     cfg = toco_config(folder)
     cfg.model = STAGE2
     train = cfg.train_dataloader.dataset

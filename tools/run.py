@@ -19,7 +19,7 @@ from mmseg_wsss.checkpoints import fetch
 from mmseg_wsss.datasets.conversion.small_copies import longest_side, small_copies
 from mmseg_wsss.fileio import file_sha256, whole_file, write_text
 from mmseg_wsss.pseudo_labels import Manifest
-from mmseg_wsss.worker_pool import usable_cores
+from mmseg_wsss.cores import usable_cores
 
 SIDE = 640  # longer side of the copies to learn from, where photos are larger
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'weaktr'

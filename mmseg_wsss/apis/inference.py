@@ -12,6 +12,7 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -20,7 +21,7 @@ from ..datasets.image_labels.names import IMAGE_SUFFIXES, list_files
 from ..datasets.palette import voc_palette
 from ..models import CAMSegmentor
 from ..progress import progress_bar
-from ..pseudo_labels import Unreadable, build_model, choose_source, sample_or_unreadable, without_masks
+from ..pseudo_labels import Unreadable, choose_source, load_model, sample_or_unreadable, without_masks
 from ..structures import class_probabilities
 
 Image = str | os.PathLike | np.ndarray
@@ -82,7 +83,8 @@ def init_model(
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = build_model(cfg, str(checkpoint), source=choose_source(cfg.model, 'cam' if cams else 'seg'))
+    source = choose_source(cfg.model, 'cam' if cams else 'seg')
+    model = load_model(MODELS.build(cfg.model), cfg, str(checkpoint), source=source)
     if isinstance(model, CAMSegmentor) and not model.with_decode_head:  # its CAMs are all that it has
         model.test_cfg['cam'] = True
     if cfg.get('test_pipeline') is None:  # where mmseg's own functions look for it

@@ -17,7 +17,7 @@ from ..datasets import ImageTagDataset
 from ..datasets.image_labels import Problems, TagFile
 from ..datasets.image_labels.problems import NO_ENTRY
 from ..models.backbones.vit_checkpoint import read_vit_state_dict
-from ..worker_pool import usable_cores
+from ..cores import usable_cores
 
 FEW = 5  # photos of a class
 _ARCHS = {192: 'deit-tiny', 384: 'deit-small', 768: 'deit-base'}  # by the width of the tokens

@@ -1,4 +1,4 @@
-"""Which images a data set has: a folder, and a split list on top of it; every doubt reported."""
+"""Which images a data set has: those of a folder, or of a split list; every problem is reported."""
 
 import os.path as osp
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def find_images(
 def listed_images(
     ann_file: str, images: Mapping[str, str], folder: str, problems: Problems
 ) -> Iterator[tuple[str, str]]:
-    """Yield relative path and place (``file:line``) of the images in a split list.
+    """Yield relative path and position (``file:line``) of the images in a split list.
 
     Args:
         ann_file: one image per line, with or without extension.

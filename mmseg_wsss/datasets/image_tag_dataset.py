@@ -23,7 +23,7 @@ from .palette import voc_palette
 class ImageTagDataset(BaseSegDataset):
     """A folder of images and a source of tags; masks, where there are any, only serve evaluation.
 
-    The difference to mmseg's data sets is ``gt_label`` (int64 array of foreground class indices, sorted) and
+    The difference from mmseg's data sets is ``gt_label`` (int64 array of foreground class indices, sorted) and
     ``gt_score`` (float32 multi-hot (C,)) in every sample, and that everything wrong with names, tags and missing
     files is reported at once when the data set is built. Segmentation id k + 1 is class k, id 0 is background.
 
@@ -35,19 +35,19 @@ class ImageTagDataset(BaseSegDataset):
     Args:
         classes: foreground class names, 1..1000.
         image_labels: config of an image-label source; its relative ``path`` or ``root`` is below ``data_root``.
-            ``None``: nothing is known of the images, as with those of a test server; they have no ``gt_label``.
+            ``None``: the images have no labels, as on a test server; they get no ``gt_label``.
         data_root: folder that relative paths start from.
-        data_prefix: ``img_path`` and, where there are masks, ``seg_map_path``; a mask is called like its image.
+        data_prefix: ``img_path`` and, where there are masks, ``seg_map_path``; a mask has the name of its image.
         ann_file: optional split list, one image per line, with or without extension. Without it every image in the
-            folder is taken, and each needs an entry in the labels and each entry its image.
-        untagged: what becomes of images whose entry is empty (after ``ignore_tags`` of the source): ``'skip'`` leaves
-            them out, ``'background'`` keeps them as images that show none of the classes. Both are counted in the log.
+            folder is taken; each image then needs an entry in the labels, and each entry an image.
+        untagged: how to treat images whose entry is empty (after ``ignore_tags`` of the source): ``'skip'`` leaves
+            them out, ``'background'`` keeps them as images that show none of the classes. The log has their number.
         img_suffix: image extension(s) to take, in upper or lower case; all common ones by default.
         kwargs: of ``mmseg.datasets.BaseSegDataset`` (``pipeline``, ``test_mode``, ``seg_map_suffix``, ``indices`` ...).
 
     Raises:
-        ImageLabelError: everything that is wrong with the labels and files; its text names the files.
-        ValueError: an argument cannot be.
+        ImageLabelError: with all problems with labels and files; the message names the files.
+        ValueError: an argument is invalid.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class ImageTagDataset(BaseSegDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Bring images, labels and masks together.
+        """Match images, labels and masks.
 
         Raises:
-            ImageLabelError: everything that is wrong, at once.
+            ImageLabelError: with all problems at once.
         """
         problems = Problems()
         data_list = self.gather(problems)
@@ -94,7 +94,7 @@ class ImageTagDataset(BaseSegDataset):
         """All images that have an entry, also those without tags; problems are noted in ``problems``, not raised.
 
         Raises:
-            DataSetError: there is nothing to go on with: no folder, no list, no labels.
+            DataSetError: there is nothing to continue with: no folder, no list, no labels.
         """
         labels = None if self.image_labels is None else self.image_labels.collect(self.foreground, problems)
         folder = self.data_prefix['img_path']
@@ -119,7 +119,7 @@ class ImageTagDataset(BaseSegDataset):
         return data_list
 
     def get_data_info(self, idx: int) -> dict:
-        """As in mmengine, with ``gt_score`` (C,), which is cheaper made than stored for a thousand classes."""
+        """As in mmengine, with ``gt_score`` (C,), which is cheaper to compute than to store for a thousand classes."""
         data_info = super().get_data_info(idx)
         if 'gt_label' in data_info:
             data_info['gt_score'] = multi_hot(data_info['gt_label'], len(self.foreground))
@@ -130,12 +130,12 @@ class ImageTagDataset(BaseSegDataset):
         return super().get_data_info(idx)['gt_label'].tolist()
 
     def _matched(self, images: dict[str, str], labels: dict[str, ImageLabel], problems: Problems) -> dict[str, str]:
-        """Relative path -> place of all images; every entry of the labels needs its image."""
+        """Relative path -> position of all images; every entry of the labels needs its image."""
         folder = self.data_prefix['img_path']
         by_label: dict[str, str] = {}
         for path in images.values():
             first = by_label.setdefault(self.image_labels.name_of(path), path)
-            # Class folders hold copies of an image with several tags: the first stands for all.
+            # Class folders hold copies of an image with several tags: the first copy is used.
             if first != path and not same_file_content(osp.join(folder, first), osp.join(folder, path)):
                 problems.add(DUPLICATE, f'{osp.join(folder, path)}: labelled under the same name as {first}')
         for name, label in labels.items():
@@ -164,7 +164,7 @@ class ImageTagDataset(BaseSegDataset):
     def _drop_untagged(self, data_list: list[dict]) -> list[dict]:
         """Apply ``untagged`` and log what the data set holds."""
         if self.image_labels is None:
-            print_log(f'ImageTagDataset: {len(data_list)} images, nothing is known of their tags', logger='current')
+            print_log(f'ImageTagDataset: {len(data_list)} images without labels', logger='current')
             return data_list
         tagged = [data_info for data_info in data_list if data_info['gt_label'].size]
         kept = tagged if self.untagged == 'skip' else data_list

@@ -1,5 +1,5 @@
-"""What the Runner needs beyond mmengine: mixed precision on a CPU, exact resume, several CPU processes,
-sharded parameters, published learning rates, the set-up of a test."""
+"""Additions to mmengine's Runner: mixed precision on a CPU, exact resume, several CPU processes, sharded parameters,
+published learning rates, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .cpu_launch import finish_launch, prepare_cpu_launch

@@ -5,7 +5,7 @@ from .labelling import label_images
 from .manifest import Manifest, ManifestError
 from .refine_option import REFINERS, refiner_of
 from .report import write_report
-from .scores import Scorer, build_model, choose_source
+from .scores import Scorer, choose_source, load_model
 from .shards import Shard, ShardError, merge_shards
 from .soft import load_soft_scores, write_soft_scores
 from .sweep import sweep_threshold
@@ -20,9 +20,9 @@ __all__ = [
     'ShardError',
     'Unreadable',
     'build_dataset',
-    'build_model',
     'choose_source',
     'label_images',
+    'load_model',
     'load_soft_scores',
     'merge_shards',
     'refiner_of',

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from colour_net import CLASSES, expected, gated_cams, make_data
+from colour_net import CLASSES, expected, masked_cams, make_data
 from mmengine.config import Config
 from mmseg.apis import inference_model
 from PIL import Image
@@ -44,7 +44,7 @@ def test_a_folder_in_order_with_scores_and_classes(data, model):
     assert [one.path for one in found] == [f'{data}/images/{name}.png' for name in NAMES]
     for one, name in zip(found, NAMES, strict=True):
         assert one.ids.dtype == np.uint8
-        assert np.array_equal(one.ids, expected(data, name, 0.5, gate=False)), name
+        assert np.array_equal(one.ids, expected(data, name, 0.5, mask_by_labels=False)), name
         logits = np.concatenate((np.ones_like(pixels(data, name)[..., :1]), pixels(data, name) / 127.5), axis=-1)
         softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
         assert np.allclose(one.scores, softmax.transpose(2, 0, 1), atol=1e-6)
@@ -65,7 +65,7 @@ def test_arrays_files_and_lists_in_batches_of_equal_size(data, model):
     assert sizes == [2, 1, 1]  # b/1 is one pixel higher
     assert [one.path for one in found] == [str(given[0]), None, None, given[3]]
     for one, name in zip(found, names, strict=True):
-        assert np.array_equal(one.ids, expected(data, name, 0.5, gate=False)), name
+        assert np.array_equal(one.ids, expected(data, name, 0.5, mask_by_labels=False)), name
     with counted(model) as sizes:
         one_by_one = list(predict(model, given))
     assert sizes == [1, 1, 1, 1]
@@ -76,7 +76,7 @@ def test_cams_on_request(data):
     model = init_model(data / 'ColourCAM.py', data / 'net.pth', device='cpu', cams=True)
     (one,) = predict(model, data / 'images' / 'b' / '3.png')
     assert list(one.cams) == ['colour']
-    assert np.allclose(one.cams['colour'], gated_cams(data, 'b/3', gate=False), atol=1e-6)
+    assert np.allclose(one.cams['colour'], masked_cams(data, 'b/3', mask_by_labels=False), atol=1e-6)
     with pytest.raises(ValueError, match='ColourSegmentor has no CAMs'):
         init_model(data / 'ColourSegmentor.py', data / 'net.pth', cams=True)
 

@@ -25,13 +25,13 @@ def test_tag_json_reports_all_at_once(tmp_path):
     )
     assert _error(TagFile(path=path)).splitlines() == [
         '9 problems with the image-level labels',
-        'tag that no class bears (4):',
+        'tag that is not a class (4):',
         f"  {path}: 'a' has the tag 'catt' (did you mean 'cat'?)",
         f"  {path}: 'b' has the tag 'cat dog' (separate the tags: 'cat;dog' in CSV, a list in JSON)",
-        f"  {path}: 'd' has the tag 'background' (background is no tag: leave the tags empty)",
+        f"  {path}: 'd' has the tag 'background' (background is not a tag: leave the tags empty)",
         f"  {path}: 'a.jpg' has the tag 'bus'",
-        "  -> mend 'background' (background is no tag: leave the tags empty), 'cat dog' (separate the tags: 'cat;dog' "
-        "in CSV, a list in JSON), 'catt' (did you mean 'cat'?); "
+        "  -> correct 'background' (background is not a tag: leave the tags empty), 'cat dog' (separate the tags: "
+        "'cat;dog' in CSV, a list in JSON), 'catt' (did you mean 'cat'?); "
         "add to classes, or drop on purpose: ignore_tags=['bus']",
         'given twice (2):',
         f"  {path}: 'a' is labelled already in {path}",
@@ -51,9 +51,9 @@ def test_tag_csv_reports_all_at_once_with_lines(tmp_path):
         '4 problems with the image-level labels',
         'cannot be read (1):',
         f'  {path}:4: 3 fields, should be 2: file,tag;tag;tag',
-        'tag that no class bears (1):',
+        'tag that is not a class (1):',
         f"  {path}:6: 'a.png' has the tag 'dgo' (did you mean 'dog'?)",
-        "  -> mend 'dgo' (did you mean 'dog'?)",
+        "  -> correct 'dgo' (did you mean 'dog'?)",
         'given twice (1):',
         f"  {path}:6: 'a.png' is labelled already in {path}:2",
         'path that leaves the data set (1):',
@@ -68,7 +68,7 @@ def test_tag_csv_reports_all_at_once_with_lines(tmp_path):
         ('t.json', b'[]', r't\.json: should be \{file: \[tags\]\}, not a list'),
         ('t.json', b'{"a":\n"\xe9"}', r't\.json:2: not UTF-8'),
         ('t.csv', b'', r't\.csv:1: the file is empty'),
-        ('t.csv', b'a.jpg,cat\n', r"t\.csv:1: the header should be file,tags and is 'a.jpg,cat'"),
+        ('t.csv', b'a.jpg,cat\n', r"t\.csv:1: the header should be file,tags but is 'a.jpg,cat'"),
         ('t.csv', b'file,tags\na,"cat', r't\.csv:2: unexpected end of data'),
         ('missing.csv', None, r'missing\.csv: No such file'),
     ],
@@ -105,7 +105,7 @@ def test_many_problems_are_cut_and_survive_pickle(tmp_path):
     assert lines[-2] == '  ... and 13 more'
     copied = pickle.loads(pickle.dumps(caught.value))  # as a data loader's worker hands it over
     assert str(copied) == str(caught.value)
-    assert len(copied.problems['tag that no class bears']) == 33
+    assert len(copied.problems['tag that is not a class']) == 33
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_everything_wrong_at_once(tool, root, capsys):
     unexpected = ['ROOT/config.py: train_dataloader has 1 images, not 3']
     assert [text.replace(str(root), 'ROOT') for text in found.pop('unexpected')] == unexpected
     assert list(found) == [
-        'tag that no class bears',
+        'tag that is not a class',
         'listed image that is missing',
         'image without an entry in the labels',
         'image that cannot be read',

@@ -19,10 +19,10 @@ def run(tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     Manifest(tmp_path, {'classes': ['background', 'cat', 'dog']}).write({})
-    for name, prediction, truth in (('a/1', [[0, 1, 1, 1]], [[0, 0, 1, 255]]), ('2', [[0, 0]], [[0, 1]])):
+    for name, prediction, ground_truth in (('a/1', [[0, 1, 1, 1]], [[0, 0, 1, 255]]), ('2', [[0, 0]], [[0, 1]])):
         write_mask(tmp_path / 'SegmentationClass' / f'{name}.png', np.array(prediction))
-        write_mask(tmp_path / 'truth' / f'{name}.png', np.array(truth))
-    return lambda *options: module.main([str(tmp_path), str(tmp_path / 'truth'), *map(str, options)])
+        write_mask(tmp_path / 'ground_truth' / f'{name}.png', np.array(ground_truth))
+    return lambda *options: module.main([str(tmp_path), str(tmp_path / 'ground_truth'), *map(str, options)])
 
 
 def test_rates_by_hand(run, tmp_path, capsys):
@@ -44,13 +44,13 @@ def test_a_split_chooses(run, tmp_path):
 
 
 def test_what_does_not_fit(run, tmp_path):
-    write_mask(tmp_path / 'truth' / '3.png', np.array([[0]]))
+    write_mask(tmp_path / 'ground_truth' / '3.png', np.array([[0]]))
     with pytest.raises(FileNotFoundError, match=r'1 masks are missing: .*SegmentationClass/3\.png'):
         run()
     write_mask(tmp_path / 'SegmentationClass' / '3.png', np.array([[0, 0]]))
-    with pytest.raises(ValueError, match=r'3\.png is \(1, 2\), .*truth/3\.png is \(1, 1\)'):
+    with pytest.raises(ValueError, match=r'3\.png is \(1, 2\), .*ground_truth/3\.png is \(1, 1\)'):
         run()
     write_mask(tmp_path / 'SegmentationClass' / '3.png', np.array([[0]]))
-    write_mask(tmp_path / 'truth' / '3.png', np.array([[7]]))
-    with pytest.raises(ValueError, match=r'truth/3\.png: the truth has the ids \[7\]'):
+    write_mask(tmp_path / 'ground_truth' / '3.png', np.array([[7]]))
+    with pytest.raises(ValueError, match=r'ground_truth/3\.png: the ground truth has the ids \[7\]'):
         run()

@@ -39,7 +39,7 @@ def test_masks_overlays_and_summary(run, data, tmp_path, capsys):
         with Image.open(tmp_path / 'out' / record['mask']) as mask:
             assert mask.mode == 'P'
             ids = np.array(mask)
-        assert np.array_equal(ids, expected(data, name, 0.5, gate=False)), name
+        assert np.array_equal(ids, expected(data, name, 0.5, mask_by_labels=False)), name
         shares = {kind: (ids == k).mean() for k, kind in enumerate(('background', 'red', 'green', 'blue'))}
         assert record['classes'] == {kind: pytest.approx(share, abs=1e-4) for kind, share in shares.items() if share}
 
@@ -63,7 +63,7 @@ def test_the_second_time_does_what_is_left(run, data, tmp_path, capsys):
     capsys.readouterr()
     assert run() == 0
     assert capsys.readouterr().out.startswith('2 masks written, 4 were there')
-    assert np.array_equal(np.array(Image.open(mask)), expected(data, 'a/2', 0.5, gate=False))
+    assert np.array_equal(np.array(Image.open(mask)), expected(data, 'a/2', 0.5, mask_by_labels=False))
     assert (tmp_path / 'out/masks/a/0.png').stat().st_mtime_ns == kept
     assert len(json.loads((tmp_path / 'out/predictions.json').read_text())['images']) == 6
 

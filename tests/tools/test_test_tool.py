@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import partial
 
 import mmcv
 import numpy as np
@@ -11,19 +10,7 @@ import torch
 from mmseg.registry import METRICS
 from PIL import Image
 from tool_module import load_tool
-from toy_segmentation import build_model, make_toy, run_test
-
-
-@pytest.fixture(scope='module')
-def toy(tmp_path_factory):
-    """The folder of the network and its images."""
-    return make_toy(tmp_path_factory.mktemp('toy'))
-
-
-@pytest.fixture
-def run(toy, tmp_path):
-    """Run the tool with some options; gives the record it wrote and the masks by name."""
-    return partial(run_test, toy, tmp_path)
+from toy_segmentation import build_model
 
 
 def evaluate_masks(toy, masks):
@@ -31,8 +18,11 @@ def evaluate_masks(toy, masks):
     metric = METRICS.build({'type': 'IoUMetric'})
     metric.dataset_meta = {'classes': ('background', 'cat', 'dog')}
     for name, mask in masks.items():
-        truth = np.array(Image.open(toy / 'masks' / f'{name}.png'))
-        sample = {'pred_sem_seg': {'data': torch.from_numpy(mask)}, 'gt_sem_seg': {'data': torch.from_numpy(truth)}}
+        ground_truth = np.array(Image.open(toy / 'masks' / f'{name}.png'))
+        sample = {
+            'pred_sem_seg': {'data': torch.from_numpy(mask)},
+            'gt_sem_seg': {'data': torch.from_numpy(ground_truth)},
+        }
         metric.process({}, [sample])
     return metric.evaluate(len(masks))['mIoU']
 

@@ -1,7 +1,7 @@
-"""Compare a folder of pseudo-labels with true masks: ``mask_iou.py DIR TRUTH --split FILE``.
+"""Compare a folder of pseudo-labels with ground-truth masks: ``mask_iou.py DIR GROUND_TRUTH --split FILE``.
 
-DIR is the ``--out`` of tools/make_pseudo_labels.py, TRUTH a folder with masks of the same names. Prints IoU, precision
-and recall per class and writes their means as ``DIR/iou.json``.
+DIR is the ``--out`` of tools/make_pseudo_labels.py, GROUND_TRUTH a folder with masks of the same names. Prints IoU,
+precision and recall per class and writes their means as ``DIR/iou.json``.
 """
 
 import argparse
@@ -23,16 +23,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
     parser.add_argument('folder', type=Path, metavar='DIR', help='folder with manifest.json and SegmentationClass')
-    parser.add_argument('truth', type=Path, help='folder of the true masks')
-    parser.add_argument('--split', type=Path, metavar='FILE', help='names to compare (default: all masks in TRUTH)')
+    parser.add_argument('ground_truth', type=Path, help='folder of the ground-truth masks')
+    parser.add_argument(
+        '--split', type=Path, metavar='FILE', help='names to compare (default: all masks in GROUND_TRUTH)'
+    )
     return parser.parse_args(argv)
 
 
-def names_of(split: Path | None, truth: Path) -> list[str]:
+def names_of(split: Path | None, ground_truth: Path) -> list[str]:
     """Names without extension, below the folders."""
     if split is not None:
         return [image_name(line) for line in split.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
-    return sorted(path.relative_to(truth).with_suffix('').as_posix() for path in truth.rglob('*.png'))
+    return sorted(path.relative_to(ground_truth).with_suffix('').as_posix() for path in ground_truth.rglob('*.png'))
 
 
 def read(path: Path) -> torch.Tensor:
@@ -41,18 +43,20 @@ def read(path: Path) -> torch.Tensor:
         return torch.from_numpy(np.array(mask))
 
 
-def compare(folder: Path, truth: Path, names: list[str], num_classes: int) -> PixelCounts:
+def compare(folder: Path, ground_truth: Path, names: list[str], num_classes: int) -> PixelCounts:
     """Pixels of all masks together.
 
     Raises:
         FileNotFoundError: there is nothing to compare, or masks are missing; the first ones are named.
-        ValueError: a file is no mask, two of one name have different sizes, or the ground truth has unknown ids.
+        ValueError: a file is not a mask, two of one name have different sizes, or the ground truth has unknown ids.
     """
-    pairs = [(folder / 'SegmentationClass' / f'{name}.png', truth / f'{name}.png') for name in names]
+    pairs = [(folder / 'SegmentationClass' / f'{name}.png', ground_truth / f'{name}.png') for name in names]
     missing = [str(path) for pair in pairs for path in pair if not path.is_file()]
     if missing or not names:
         shown = ', '.join(missing[:5])
-        raise FileNotFoundError(f'{len(missing)} masks are missing: {shown}' if missing else f'no masks in {truth}')
+        raise FileNotFoundError(
+            f'{len(missing)} masks are missing: {shown}' if missing else f'no masks in {ground_truth}'
+        )
     total = np.zeros((3, 1, num_classes), np.int64)
     for paths in pairs:
         prediction, true = (read(path) for path in paths)
@@ -70,8 +74,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     manifest = json.loads((args.folder / 'manifest.json').read_text(encoding='utf-8'))
     classes = manifest['settings']['classes']
-    names = names_of(args.split, args.truth)
-    per_class = rates(compare(args.folder, args.truth, names, len(classes)))
+    names = names_of(args.split, args.ground_truth)
+    per_class = rates(compare(args.folder, args.ground_truth, names, len(classes)))
     table = PrettyTable()
     table.add_column('class', [*classes, 'mean'])
     means = {name: nan_mean(values[0]) for name, values in per_class.items()}
@@ -79,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         table.add_column(name, [f'{value:.2f}' for value in (*values[0], means[name])])
     counted = int(np.isfinite(per_class['IoU']).sum())
     print(f'{table}\n{len(names)} masks, mIoU {means["IoU"]:.2f} over {counted} classes')
-    record = {'masks': len(names), 'truth': str(args.truth), 'mIoU': means.pop('IoU'), **means}
+    record = {'masks': len(names), 'ground_truth': str(args.ground_truth), 'mIoU': means.pop('IoU'), **means}
     write_text(args.folder / 'iou.json', json.dumps(record, indent=2) + '\n')
 
 

@@ -25,7 +25,7 @@ CONTRADICTIONS = (TAG_WITHOUT_PIXELS, PIXELS_WITHOUT_TAG)
 
 
 class Sample(NamedTuple):
-    """One image: paths, the foreground indices of its tags (None: has no tags), and the ids that its mask may hold."""
+    """One image: paths, the foreground indices of its tags (None: no tags known), and the ids allowed in its mask."""
 
     image: str
     mask: str | None
@@ -86,10 +86,10 @@ def leaf_configs(config: dict) -> Iterator[dict]:
 
 
 def open_set(config: dict) -> OpenedSet:
-    """Open a data set of any type of mmseg; what is wrong with its lists, names and tags is collected, not raised.
+    """Open an mmseg data set of any type; problems with its lists, names and tags are collected, not raised.
 
-    ``ImageTagDataset`` and ``PseudoMaskDataset`` go on after a problem, so that their files can be read all the same;
-    the data sets of mmseg stop at their first.
+    ``ImageTagDataset`` and ``PseudoMaskDataset`` continue after a problem, so that their files can still be checked;
+    mmseg's data sets stop at the first problem.
     """
     opened, problems, infos = OpenedSet(), Problems(DataSetError), None
     try:
@@ -104,7 +104,7 @@ def open_set(config: dict) -> OpenedSet:
     for info in infos or ():
         tags = tuple(info['gt_label'].tolist()) if 'gt_label' in info else None
         mask = info.get('seg_map_path')
-        # PseudoMaskDataset has read its masks by now, ImageTagDataset has told which are missing.
+        # PseudoMaskDataset has already read its masks, and ImageTagDataset has already reported the missing ones.
         if isinstance(dataset, PseudoMaskDataset) or (isinstance(dataset, ImageTagDataset) and not _is_file(mask)):
             mask = None
         opened.samples.append(Sample(info['img_path'], mask, tags, _ids(dataset), opened.classes))

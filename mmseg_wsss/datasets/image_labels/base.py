@@ -1,4 +1,4 @@
-"""What all sources of image-level labels share: from named tags to class indices, every doubt reported."""
+"""What all sources of image-level labels share: from named tags to class indices; every problem is reported."""
 
 import difflib
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from .problems import DUPLICATE, OUTSIDE, UNKNOWN_TAG, Problems
 
 
 class Entry(NamedTuple):
-    """One image as its source writes it: its name, its tags, and the place (``file:line``) that says so."""
+    """One image as its source describes it: its name, its tags, and where they are written (``file:line``)."""
 
     name: str
     tags: Sequence[str]
@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
 
 class ImageLabel(NamedTuple):
-    """Foreground class indices of one image, sorted and unique, and the place that says so."""
+    """Foreground class indices of one image, sorted and unique, and where they are written (``file:line``)."""
 
     indices: list[int]
     where: str
@@ -41,11 +41,11 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 class ImageLabelSource(ABC):
-    """A place that knows the image-level labels of a data set.
+    """A source of the image-level labels of a data set.
 
     Args:
-        ignore_tags: tags that are dropped on purpose, for a source that knows more classes than are trained. Every
-            other tag that no class bears is an error.
+        ignore_tags: tags that are dropped on purpose, for a source with more classes than are trained. Any other tag
+            that is not a class name is an error.
     """
 
     def __init__(self, *, ignore_tags: Sequence[str] = ()) -> None:
@@ -74,7 +74,7 @@ class ImageLabelSource(ABC):
             Image name (relative path without extension) -> sorted class indices in 0..C-1; empty = no tag.
 
         Raises:
-            ImageLabelError: all that is wrong, at once.
+            ImageLabelError: with all problems at once.
         """
         problems = Problems()
         labels = self.collect(classes, problems)
@@ -82,11 +82,11 @@ class ImageLabelSource(ABC):
         return {name: label.indices for name, label in labels.items()}
 
     def collect(self, classes: Sequence[str], problems: Problems) -> dict[str, ImageLabel]:
-        """As :meth:`load`, with the place of each label, and problems noted in ``problems`` rather than raised."""
+        """As :meth:`load`, with the position of each label; problems are noted in ``problems`` instead of raised."""
         classes = check_classes(classes)
         both = self.ignore_tags.intersection(classes)
         if both:
-            raise ValueError(f'ignore_tags drops {", ".join(sorted(both))}, which classes asks for')
+            raise ValueError(f'ignore_tags drops {", ".join(sorted(both))}, which are in classes')
         index = {name: k for k, name in enumerate(classes)}
         unknown: dict[str, str] = {}  # tag -> hint
         labels: dict[str, ImageLabel] = {}
@@ -117,7 +117,7 @@ def _advice(unknown: dict[str, str]) -> str:
     others = [repr(tag) for tag, hint in sorted(unknown.items()) if not hint]
     texts = []
     if doubtful:
-        texts.append(f'mend {", ".join(doubtful[:50])}')
+        texts.append(f'correct {", ".join(doubtful[:50])}')
     if others:
         texts.append(f'add to classes, or drop on purpose: ignore_tags=[{", ".join(others[:50])}]')
     return '; '.join(texts)
@@ -126,7 +126,7 @@ def _advice(unknown: dict[str, str]) -> str:
 def _hint(tag: str, classes: tuple[str, ...]) -> str:
     """What the writer of an unknown tag may have meant."""
     if tag == 'background':
-        return ' (background is no tag: leave the tags empty)'
+        return ' (background is not a tag: leave the tags empty)'
     parts = tag.replace(',', ' ').split()
     if len(parts) > 1 and all(part in classes for part in parts):
         return f' (separate the tags: {";".join(parts)!r} in CSV, a list in JSON)'

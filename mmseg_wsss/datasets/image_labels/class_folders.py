@@ -1,4 +1,4 @@
-"""Image-level labels told by the folder an image lies in."""
+"""Image-level labels given by the folder of an image."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ class ClassFolders(ImageLabelSource):
 
     The same image in two folders has both tags; a folder ``background`` holds images without tags. The name of an
     image is its path below its class folder (``a``), so the images may be read from ``root`` itself or from another
-    folder in which each lies once. Two *different* images of one name are an error, for their tags would be mixed.
+    folder that holds each once. Two *different* images of one name are an error, because their tags would be mixed.
 
     Args:
         root: the folder of the class folders.

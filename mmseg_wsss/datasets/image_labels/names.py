@@ -1,4 +1,4 @@
-"""How an image is called: its path below the image folder, with ``/`` and without the extension."""
+"""The name of an image: its path below the image folder, with ``/`` and without the extension."""
 
 import filecmp
 import os
@@ -12,8 +12,8 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.g
 def image_name(path: str) -> str:
     """Turn a path as people write it into the name of the image.
 
-    ``sub/a.jpg``, ``./sub/a`` and ``sub\\a.JPG`` all are ``sub/a``. Only known image extensions are taken off, so
-    that ``2007.12.24`` stays whole.
+    ``sub/a.jpg``, ``./sub/a`` and ``sub\\a.JPG`` all become ``sub/a``. Only known image extensions are removed:
+    ``2007.12.24`` stays as it is.
 
     Raises:
         ValueError: the path is empty, absolute, or leaves the folder it is relative to.
@@ -32,7 +32,7 @@ def list_files(root: str | Path, suffixes: str | tuple[str, ...], exclude: str |
     """List files by extension (upper or lower case), in sub-folders too, as sorted relative ``/`` paths.
 
     Hidden files (``._a.jpg`` of macOS) and everything below the folder ``exclude`` are left out, and so are linked
-    sub-folders, which may lead out of the root or round in circles; the root itself may be a link.
+    sub-folders, which may point outside the root or form cycles; the root itself may be a link.
     """
     suffixes = tuple(s.lower() for s in ([suffixes] if isinstance(suffixes, str) else suffixes))
     excluded = os.path.abspath(exclude) if exclude else None

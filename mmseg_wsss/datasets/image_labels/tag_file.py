@@ -45,7 +45,7 @@ class TagFile(ImageLabelSource):
                 where, begin = f'{self.path}:{begin}', rows.line_num + 1
                 if where == f'{self.path}:1':
                     if [field.strip().lower() for field in row] != ['file', 'tags']:
-                        problems.stop(UNREADABLE, f'{where}: the header should be file,tags and is {",".join(row)!r}')
+                        problems.stop(UNREADABLE, f'{where}: the header should be file,tags but is {",".join(row)!r}')
                 elif len(row) == 2:
                     yield Entry(row[0], [tag.strip() for tag in row[1].split(';') if tag.strip()], where)
                 elif row:
@@ -65,11 +65,11 @@ class TagFile(ImageLabelSource):
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
                 problems.add(UNREADABLE, f'{self.path}: the tags of {name!r} should be a list of strings: {tags!r:.60}')
                 tags = ()
-            yield Entry(name, tags, str(self.path))  # json knows no lines
+            yield Entry(name, tags, str(self.path))  # json does not report lines
 
 
 def read_text(path: Path, problems: Problems) -> str:
-    """Read a UTF-8 file, with or without the byte-order mark of Windows; what fails is raised through ``problems``."""
+    """Read a UTF-8 file, with or without the byte-order mark of Windows; errors are raised through ``problems``."""
     try:
         return path.read_text(encoding='utf-8-sig')
     except OSError as error:
@@ -80,7 +80,7 @@ def read_text(path: Path, problems: Problems) -> str:
 
 
 def parse_json(text: str, path: Path, problems: Problems, **options: Any) -> Any:
-    """``json.loads`` with its options, whose syntax errors name the file and the line."""
+    """``json.loads`` with options; its syntax errors name the file and the line."""
     try:
         return json.loads(text, **options)
     except json.JSONDecodeError as error:

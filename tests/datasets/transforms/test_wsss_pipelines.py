@@ -91,7 +91,7 @@ def test_one_view_as_the_header_says(tmp_path, photo):
     assert run(config.train_pipeline, photo)['inputs'].shape == (3, 448, 448)
 
 
-def test_supervised_twin_as_the_header_says(tmp_path, photo):
+def test_fully_supervised_counterpart_as_the_header_says(tmp_path, photo):
     config = child(
         tmp_path,
         "train_pipeline = [dict(type='LoadImage'), dict(type='LoadMask'), *_base_.geometry, *_base_.img_view,"
