@@ -24,7 +24,7 @@ def call(monkeypatch):
 def test_without_a_tool_all_are_listed(call, capsys):
     assert call() is None
     lines = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split()[0] for line in lines[:2]] == ['predict', 'test']
+    assert [line.split()[0] for line in lines[:4]] == ['predict', 'run', 'test', 'train']
     assert {line.split()[0] for line in lines} == {path.stem.replace('_', '-') for path in TOOLS.rglob('*.py')}
     assert lines[0].split(maxsplit=1)[1] == 'Segment photos with a trained network'
     assert all(len(line.split()) > 2 for line in lines)

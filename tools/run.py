@@ -16,10 +16,10 @@ from run_two_stage import call, last_checkpoint
 
 from mmseg_wsss.apis.photos import FEW, Photos, Recipe, choose_recipe, read_photos
 from mmseg_wsss.checkpoints import fetch
+from mmseg_wsss.cores import usable_cores
 from mmseg_wsss.datasets.conversion.small_copies import longest_side, small_copies
 from mmseg_wsss.fileio import file_sha256, whole_file, write_text
 from mmseg_wsss.pseudo_labels import Manifest
-from mmseg_wsss.cores import usable_cores
 
 SIDE = 640  # longer side of the copies to learn from, where photos are larger
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'weaktr'
@@ -93,7 +93,7 @@ def second_stage(photos: Photos, recipe: Recipe, weights: str, images: dict, out
     width = arch['embed_dims']
     cfg.model.decode_head.update(in_channels=width, channels=width, embed_dims=width, num_heads=arch['num_heads'])
     cfg.model.decode_head.num_classes = len(photos.classes) + 1
-    cfg.param_scheduler[0].end = recipe.seg_iters // 10
+    cfg.param_scheduler[0].end = max(1, recipe.seg_iters // 10)
     images = dict(images, type='PseudoMaskDataset', mask_dir=str(out / 'work/labels/SegmentationClass'))
     cfg.train_dataloader.dataset = dict(images, pipeline=cfg.retrain_pipeline)
     cfg.test_dataloader.dataset = dict(images, pipeline=cfg.test_pipeline, test_mode=True)

@@ -13,11 +13,11 @@ from mmengine.registry import DefaultScope
 from mmengine.runner.amp import autocast
 from mmseg.registry import MODELS
 
+from ..cores import usable_cores
 from ..datasets import ImageTagDataset
 from ..datasets.image_labels import Problems, TagFile
 from ..datasets.image_labels.problems import NO_ENTRY
 from ..models.backbones.vit_checkpoint import read_vit_state_dict
-from ..cores import usable_cores
 
 FEW = 5  # photos of a class
 _ARCHS = {192: 'deit-tiny', 384: 'deit-small', 768: 'deit-base'}  # by the width of the tokens

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from colour_net import CLASSES, expected, masked_cams, make_data
+from colour_net import CLASSES, expected, make_data, masked_cams
 from mmengine.config import Config
 from mmseg.apis import inference_model
 from PIL import Image

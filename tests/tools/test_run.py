@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from tool_module import load_tool
 
-from mmseg_wsss.apis.photos import Recipe
+from mmseg_wsss.apis.photos import Recipe, choose_recipe
 
 SIZES = {'beach/1.jpg': (90, 60), 'beach/2.jpg': (60, 90), 'home.png': (1200, 800), 'new.png': (70, 70)}
 
@@ -102,6 +102,7 @@ def test_from_photos_to_masks_and_nothing_the_second_time(tool, photos, weights,
 
 def test_what_is_wrong_stops_before_anything_is_trained(tool, photos, weights, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(tool, 'call', lambda *_: pytest.fail('something was started'))
+    monkeypatch.setattr(tool, 'choose_recipe', choose_recipe)
     options = ['--tags', str(tmp_path / 'tags.csv'), '--weights', str(weights)]
     (tmp_path / 'tags.csv').write_text('file,tags\nbeach/1.jpg,fish\nbaech/2.jpg,fish\n')
     assert tool.main([str(photos), *options]) == 2
