@@ -15,6 +15,7 @@ from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import ImageLabelError
 
 CLASSES = ('cat', 'dog')
+NONE_OF_THEM = {'type': 'TagFile', 'path': 'tags.json', 'ignore_tags': CLASSES}
 ANIMALS = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
 
 
@@ -86,6 +87,16 @@ def test_untagged_images_by_config_and_in_the_log(root, monkeypatch):
     assert kept[2]['gt_score'].tolist() == [0, 0, 0]
 
 
+def test_evaluation_keeps_every_image(root, monkeypatch):
+    """What a method finds on an image that shows none of the classes is wrong, and has to count."""
+    lines = []
+    monkeypatch.setattr('mmseg_wsss.datasets.image_tag_dataset.print_log', lambda text, logger: lines.append(text))
+    dataset = _dataset(root, test_mode=True)
+    assert lines == ['ImageTagDataset: 4 images, 1 without tags kept as background; cat 2, dog 2']
+    assert _content(dataset)[2] == ('d.jpg', [])
+    assert len(_dataset(root, test_mode=True, classes=('cow',), image_labels=NONE_OF_THEM)) == 4
+
+
 def test_split_list_and_masks(root):
     dataset = _dataset(
         root,
@@ -94,7 +105,7 @@ def test_split_list_and_masks(root):
         pipeline=[{'type': 'LoadAnnotations'}],
         test_mode=True,
     )
-    assert _content(dataset) == [('sub/c.png', [1]), ('b.JPG', [0, 1])]
+    assert _content(dataset) == [('sub/c.png', [1]), ('b.JPG', [0, 1]), ('d.jpg', [])]
     assert dataset[0]['seg_map_path'] == f'{root}/masks/sub/c.png'
     assert dataset[0]['gt_seg_map'][0].tolist() == [1, 2, 255, 2, 0, 0]
     assert dataset[1]['gt_seg_map'][0].tolist() == [1, 2, 255, 1, 0, 0]
@@ -141,7 +152,7 @@ def test_masks_below_the_images_are_not_images(root):
 
 def test_everything_wrong_without_a_list_is_told_at_once(root):
     (root / 'tags.json').write_text('{"a": ["cta"],\n"gone": ["dog"],\n"a.jpg": [],\n"sub/c": ["dog"]}')
-    (root / 'images' / 'a.png').touch()
+    (root / 'images' / 'a.png').write_bytes((root / 'images' / 'sub' / 'c.png').read_bytes())
     assert _error(root) == [
         '6 problems with the image-level labels',
         'tag that no class bears (1):',
@@ -173,9 +184,99 @@ def test_everything_wrong_with_a_list_is_told_at_once(root):
         f"  {root}/split.txt:7: '../x' leaves the image folder: names are relative paths inside it",
         'image whose mask is missing (1):',
         f'  {root}/split.txt:2: {root}/masks/d.png',
+        '  -> an image that is evaluated needs its mask: ann_file may list those that have one',
         'image without an entry in the labels (1):',
         f"  {root}/split.txt:3: 'b.JPG' has no entry (an image without tags has an empty one)",
     ]
+
+
+def test_names_that_repeat_the_image_folder(root):
+    """``images/a.jpg`` in the tags and the list is ``a.jpg``, and so with more of the folder's path."""
+    (root / 'tags.json').write_text(
+        f'{{"images/a.jpg": ["cat"], "{root.name}/images/b": ["dog"], "images/sub/c": ["dog"], "d": []}}'
+    )
+    assert _content(_dataset(root)) == [('a.jpg', [0]), ('b.JPG', [1]), ('sub/c.png', [1])]
+    (root / 'split.txt').write_text('images/a.jpg\nsub/c\n')
+    assert _content(_dataset(root, ann_file='split.txt')) == [('a.jpg', [0]), ('sub/c.png', [1])]
+    (root / 'images' / 'images').mkdir()
+    (root / 'images' / 'd.jpg').rename(root / 'images' / 'images' / 'a.jpg')
+    (root / 'tags.json').write_text('{"images/a": [], "a": ["cat"], "b": ["dog"], "sub/c": ["dog"]}')
+    assert _content(_dataset(root, untagged='background'))[2] == ('images/a.jpg', [])
+
+
+def test_an_image_labelled_with_and_without_its_folder(root):
+    (root / 'tags.json').write_text('{"images/a.jpg": ["cat"], "a.jpg": ["dog"], "b": [], "sub/c": [], "d": []}')
+    assert _error(root)[2] == f"  {root}/tags.json: 'a' is labelled already in {root}/tags.json"
+
+
+def test_file_names_of_macos(root):
+    """Names with two characters for an umlaut, in images and masks; the tags and the list have one."""
+    for folder, suffix in (('images', 'jpg'), ('masks', 'png')):
+        (root / folder / f'd.{suffix}').rename(root / folder / f'Mu\u0308he.{suffix}')
+    (root / 'tags.json').write_text('{"a": ["cat"], "b": ["dog"], "sub/c": ["dog"], "M\u00fche.jpg": ["cat"]}')
+    (root / 'split.txt').write_text('M\u00fche\n')
+    dataset = _dataset(root, ann_file='split.txt', data_prefix={'img_path': 'images', 'seg_map_path': 'masks'})
+    info = dataset.get_data_info(0)
+    assert info['img_path'] == f'{root}/images/Mu\u0308he.jpg'
+    assert info['seg_map_path'] == f'{root}/masks/Mu\u0308he.png'
+    assert len(_dataset(root)) == 4
+
+
+def test_photos_in_formats_that_are_not_read(root):
+    (root / 'images' / 'IMG_1.HEIC').touch()
+    (root / 'images' / 'a.HEIC').touch()  # beside a.jpg, which was made of it
+    (root / 'images' / 'raw.dng').touch()
+    tags = {'a.HEIC': ['cat'], 'b': [], 'd': [], 'sub/c': [], 'IMG_1.HEIC': ['dog']}
+    (root / 'tags.json').write_text(json.dumps(tags))
+    assert _error(root) == [
+        '2 problems with the image-level labels',
+        'photo in a format that is not read (2):',
+        f'  {root}/images/IMG_1.HEIC',
+        f'  {root}/images/raw.dng',
+        '  -> convert them to JPEG, with `sips -s format jpeg FILE.heic --out FILE.jpg` (macOS) or '
+        '`magick FILE.heic FILE.jpg` (ImageMagick); the names in tags and lists may stay as they are',
+    ]
+    (root / 'split.txt').write_text('b\nIMG_1\n')
+    assert _error(root, ann_file='split.txt')[2] == f'  {root}/split.txt:2: {root}/images/IMG_1.HEIC'
+    (root / 'split.txt').write_text('a.HEIC\n')
+    assert _content(_dataset(root, ann_file='split.txt')) == [('a.jpg', [0])]
+
+
+def test_avif(root):
+    Image.new('RGB', (6, 4), 'red').save(root / 'images' / 'e.avif')
+    (root / 'tags.json').write_text('{"a": ["cat"], "b": [], "d": [], "sub/c": [], "e.avif": ["dog"]}')
+    dataset = _dataset(root, pipeline=[{'type': 'LoadImage'}])
+    assert _content(dataset) == [('a.jpg', [0]), ('e.avif', [1])]
+    assert dataset[1]['img'].shape == (4, 6, 3)
+
+
+def test_damaged_images_are_told_before_training(root):
+    """All at once: an empty file, a JPEG and a WebP cut off, a PNG with a wrong byte, a text; not what is only odd."""
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    names = {}
+    for suffix in ('jpg', 'png', 'webp', 'gif'):
+        Image.fromarray(noise).save(root / 'images' / f'good.{suffix}')
+        data = (root / 'images' / f'good.{suffix}').read_bytes()
+        (root / 'images' / f'good.{suffix}').rename(root / 'images' / f'good-{suffix}.{suffix}')
+        (root / 'images' / f'cut-{suffix}.{suffix}').write_bytes(data[: len(data) // 2])
+        names |= {f'good-{suffix}': ['cat'], f'cut-{suffix}': ['cat']}
+    jpeg = (root / 'images' / 'good-jpg.jpg').read_bytes()
+    (root / 'images' / 'trailer.jpg').write_bytes(jpeg + b'written by a camera after the end')
+    png = bytearray((root / 'images' / 'good-png.png').read_bytes())
+    png[len(png) // 2] ^= 255
+    (root / 'images' / 'wrong.png').write_bytes(png)
+    (root / 'images' / 'empty.jpg').touch()
+    (root / 'images' / 'text.png').write_text('<html>not found</html>')
+    for name in ('trailer', 'wrong', 'empty', 'text'):
+        names[name] = ['dog']
+    (root / 'tags.json').write_text(json.dumps({'a': ['cat'], 'b': ['dog'], 'sub/c': [], 'd': [], **names}))
+    lines = _error(root)
+    assert lines[:2] == ['7 problems with the image-level labels', 'image that cannot be read (7):']
+    files = ['cut-gif.gif', 'cut-jpg.jpg', 'cut-png.png', 'cut-webp.webp', 'empty.jpg', 'text.png', 'wrong.png']
+    assert [line.split(': ')[0] for line in lines[2:-1]] == [f'  {root}/images/{file}' for file in files]
+    assert lines[-1] == '  -> copy or export these files again, or take them out of the tags and lists'
+    assert len(_dataset(root, check_images=False)) == 14
+    assert len(_dataset(root, test_mode=True)) == 16  # an evaluation names the file when it comes to it
 
 
 def test_nothing_to_train_on(root):
@@ -185,7 +286,7 @@ def test_nothing_to_train_on(root):
     (root / 'split.txt').write_text('\n')
     assert _error(root, ann_file='split.txt')[-1] == f'  {root}/split.txt: lists no image'
     with pytest.raises(ValueError, match='no image has a tag among cow'):
-        _dataset(root, classes=('cow',), image_labels={'type': 'TagFile', 'path': 'tags.json', 'ignore_tags': CLASSES})
+        _dataset(root, classes=('cow',), image_labels=NONE_OF_THEM)
 
 
 def test_arguments_that_cannot_be(root):
@@ -269,6 +370,7 @@ def test_counts_of_the_real_labels(shared, tmp_path):
             data_prefix={'img_path': 'JPEGImages'},
             ann_file=f'ImageSets/Segmentation/{name}.txt',
             image_labels={'type': 'TagFile', 'path': 'image_labels_animals.json'},
+            check_images=False,
         )
         assert len(dataset) == images
         assert sum(dataset[i]['gt_score'] for i in range(images)).tolist() == counts

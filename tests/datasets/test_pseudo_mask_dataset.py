@@ -102,8 +102,7 @@ def test_everything_wrong_is_told_at_once(root):
     assert lines[:2] == ['6 problems with the pseudo-masks', 'image whose mask is missing (1):']
     assert lines[2:4] == [
         f'  {images}/a.jpg: {png}/a.png',
-        '  -> run tools/make_pseudo_labels.py once more: it goes on where it stopped. Images without tags get no mask: '
-        "take them out of ann_file, or label with untagged='background' in the data set",
+        '  -> run tools/make_pseudo_labels.py once more: it goes on where it stopped',
     ]
     assert 'mask of another size than its image (1):' in lines
     assert f'  {images}/d.jpg: {png}/d.png is 4x6, {images}/d.jpg 6x4' in lines

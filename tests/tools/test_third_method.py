@@ -110,7 +110,7 @@ def test_test_tool_measures_its_cams(trained, cams, tmp_path):
     assert metrics['seg/mIoU'] == pytest.approx(mean_iou(masks, truth), abs=0.006)
     [log] = tmp_path.glob('*/*.log')
     for key in cams:
-        assert f'per class results of {key} at threshold 0.3:' in log.read_text()
+        assert f'per class results of {key} at threshold 0.3, ' in log.read_text()
 
 
 def test_labels_and_page_are_of_its_first_cam(trained, cams, tmp_path, monkeypatch):

@@ -12,11 +12,10 @@ from PIL import Image
 
 from mmseg_wsss.datasets import ImageTagDataset, PseudoMaskDataset
 from mmseg_wsss.datasets.image_labels import Problems
-from mmseg_wsss.datasets.image_labels.problems import MISSING_MASK, DataSetError
+from mmseg_wsss.datasets.image_labels.problems import BROKEN_IMAGE, MISSING_MASK, DataSetError
 from mmseg_wsss.datasets.mask_files import UNREADABLE_ERRORS, misfits, read_mask, upright_size
 from mmseg_wsss.structures import BACKGROUND, IGNORE
 
-BROKEN_IMAGE = 'image that cannot be read'
 BROKEN_MASK = 'mask that cannot be read'
 BROKEN_SET = 'data set that cannot be opened'
 TAG_WITHOUT_PIXELS = 'tag whose class is nowhere in the mask'
