@@ -9,12 +9,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...compat import ShortInitLog
 from ...structures import IGNORE
 from ..losses import GradientClippedCrossEntropy
 
 
 @MODELS.register_module()
-class OnlineRetraining(EncoderDecoder):
+class OnlineRetraining(ShortInitLog, EncoderDecoder):
     """mmseg's ``EncoderDecoder`` that reports what its gradient clipping does (WeakTr Figure 5).
 
     The loss itself works under a plain ``EncoderDecoder`` and any decode head. This class adds to the log, beside the
