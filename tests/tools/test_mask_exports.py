@@ -43,13 +43,15 @@ def folder(tmp_path):
 
 
 def run(tmp_path, tool, out, *options):
+    if tool == 'masks_to_coco':
+        pytest.importorskip('pycocotools', reason='the extra `coco` is not installed')
     files = [tmp_path / 'masks', tmp_path / out, '--images', tmp_path / 'images', *options]
     return load_tool(f'dataset_converters/{tool}.py').main([str(value) for value in files])
 
 
 def read_back(path) -> dict[str, dict[int, np.ndarray]]:
     """File name -> class id -> the union of its annotations."""
-    coco = pytest.importorskip('pycocotools.coco', reason='the extra `coco` is not installed').COCO(str(path))
+    coco = pytest.importorskip('pycocotools.coco').COCO(str(path))
     read = {}
     for image in coco.dataset['images']:
         parts = read.setdefault(image['file_name'], {1: [], 2: []})
