@@ -41,6 +41,12 @@ def evaluation_loaders(cfg: Config) -> list:
     return [loader for loader in (cfg.val_dataloader, cfg.test_dataloader) if loader is not None]
 
 
+def test_evaluation_keeps_images_without_tags(path):
+    """ImageTagDataset skips them in training alone, unless ``test_mode`` is missing."""
+    for loader in evaluation_loaders(Config.fromfile(path)):
+        assert (loader.dataset.type, loader.dataset.test_mode) == ('ImageTagDataset', True)
+
+
 def crop_of(cfg: Config) -> tuple[int, int]:
     """(height, width) of the training images: that of the last transform that cuts."""
     steps = [*cfg.train_dataloader.dataset.pipeline]

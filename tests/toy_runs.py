@@ -162,7 +162,11 @@ def toco_config(folder: Path) -> Config:
             'val_evaluator': {'type': 'CAMIoUMetric'},
             'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 6, 'val_interval': 2},
             'val_cfg': {'type': 'ValLoop'},
-            'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 1e-3}},
+            'optim_wrapper': {
+                'type': 'OptimWrapper',
+                'constructor': 'SummaryOptimWrapperConstructor',
+                'optimizer': {'type': 'AdamW', 'lr': 1e-3},
+            },
             'param_scheduler': [{'type': 'PolyLR', 'power': 0.9, 'by_epoch': False, 'begin': 0, 'end': 6}],
             'default_hooks': {'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 3}},
             'custom_hooks': [

@@ -60,7 +60,7 @@ test_dataloader = dict(
     batch_size=1,
     num_workers=4,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(pipeline=test_pipeline, untagged='background', test_mode=True, **photos),
+    dataset=dict(pipeline=test_pipeline, test_mode=True, **photos),
 )
 test_evaluator = dict(type='MaskWriter', out_dir='work_dirs/own_photos/masks', img_root=f'{data_root}/images')
 val_dataloader = val_evaluator = val_cfg = None

@@ -49,7 +49,8 @@ def open_mask(path: str | Path) -> Iterator[Image.Image]:
         raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
     raise ValueError(
         f'{path}: a mask of mode {mode}; a palette or 8-bit gray PNG with a class id per pixel is needed, as '
-        "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png') writes it"
+        "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png') writes it; colours become ids with "
+        'tools/dataset_converters/colour_masks.py'
     )
 
 

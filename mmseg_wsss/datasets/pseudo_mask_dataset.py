@@ -2,7 +2,7 @@
 
 import json
 import os.path as osp
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +14,9 @@ from PIL import Image
 from mmseg_wsss.structures import IGNORE
 
 from ..progress import progress_bar
-from .image_files import find_images, listed_images
+from .image_files import find_images, is_supported, listed_images
 from .image_labels import Problems, check_classes
-from .image_labels.names import IMAGE_SUFFIXES, image_name, list_files
+from .image_labels.names import IMAGE_SUFFIXES, files_by_name, image_name
 from .image_labels.problems import MISSING_MASK, UNREADABLE, PseudoMaskError
 from .mask_files import UNREADABLE_ERRORS, WRONG_ID, misfits, read_mask, upright_size
 from .palette import voc_palette
@@ -25,8 +25,7 @@ NOTHING = 'mask without a labelled pixel'
 MISSING_GROUND_TRUTH = 'image whose ground-truth mask is missing'
 
 _ADVICE = {
-    MISSING_MASK: 'run tools/make_pseudo_labels.py again: it continues where it stopped. Images without tags get no '
-    "mask: remove them from ann_file, or label with untagged='background' in the data set",
+    MISSING_MASK: 'run tools/make_pseudo_labels.py again: it continues where it stopped',
     WRONG_ID: 'the masks were made for other classes, or hold values other than the ids 0..C and 255',
     NOTHING: 'all their pixels are 255: remove these images from ann_file, or lower the threshold of the labels',
     MISSING_GROUND_TRUTH: 'it is only used for the log: data_prefix.ground_truth_path=None trains without it',
@@ -122,7 +121,8 @@ class PseudoMaskDataset(BaseSegDataset):
         """
         folder = self.data_prefix['img_path']
         images = find_images(folder, self.img_suffix, problems)
-        if not list_files(self.mask_dir, self.seg_map_suffix):
+        masks = files_by_name(self.mask_dir, self.seg_map_suffix)
+        if not masks:
             problems.stop(
                 UNREADABLE,
                 f'{self.mask_dir}: no {self.seg_map_suffix} mask in it; make them with tools/make_pseudo_labels.py '
@@ -131,14 +131,17 @@ class PseudoMaskDataset(BaseSegDataset):
         self._check_manifest(problems)
         chosen = listed_images(self.ann_file, images, folder, problems) if self.ann_file else self._all(images, folder)
         samples = [
-            _Sample(osp.join(folder, path), osp.join(self.mask_dir, self._mask_name(path)), where)
+            _Sample(osp.join(folder, path), osp.join(self.mask_dir, self._mask_of(path, masks)), where)
             for path, where in chosen
+            if is_supported(folder, path, where, problems)
         ]
         bar = progress_bar(samples, text='masks checked', unit=' masks', delay=_SHOWN_AFTER)
         for sample, findings in zip(bar, self._inspected(samples), strict=True):
             for kind, text in findings:
                 problems.add(kind, f'{sample.where}: {text}')
-        return [self._data_info(sample, folder, problems) for sample in samples]
+        truth = self.data_prefix.get('ground_truth_path')
+        ground_truths = None if truth is None else files_by_name(truth, self.seg_map_suffix)
+        return [self._data_info(sample, folder, ground_truths, problems) for sample in samples]
 
     def _check_manifest(self, problems: Problems) -> None:
         """Compare the classes with those in the manifest of ``make_pseudo_labels.py``, where there is one."""
@@ -150,8 +153,10 @@ class PseudoMaskDataset(BaseSegDataset):
         if there is not None and list(there) != here:
             problems.stop(WRONG_ID, f'{manifest}: the masks are of the classes {there}, the data set has {here}')
 
-    def _mask_name(self, path: str) -> str:
-        return image_name(path) + self.seg_map_suffix
+    def _mask_of(self, path: str, masks: Mapping[str, str]) -> str:
+        """Relative path of the mask of an image, also where it is missing."""
+        name = image_name(path)
+        return masks.get(name, name + self.seg_map_suffix)
 
     @staticmethod
     def _all(images: dict[str, str], folder: str) -> Iterator[tuple[str, str]]:
@@ -164,7 +169,9 @@ class PseudoMaskDataset(BaseSegDataset):
         with ThreadPoolExecutor() as pool:
             yield from pool.map(lambda sample: inspect(sample.image, sample.mask, len(self.foreground)), samples)
 
-    def _data_info(self, sample: _Sample, folder: str, problems: Problems) -> dict:
+    def _data_info(
+        self, sample: _Sample, folder: str, ground_truths: Mapping[str, str] | None, problems: Problems
+    ) -> dict:
         data_info = {
             'img_path': sample.image,
             'seg_map_path': sample.mask,
@@ -172,11 +179,12 @@ class PseudoMaskDataset(BaseSegDataset):
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],
         }
-        ground_truth = self.data_prefix.get('ground_truth_path')
-        if ground_truth is not None:
-            data_info['ground_truth_path'] = osp.join(ground_truth, self._mask_name(osp.relpath(sample.image, folder)))
-            if not osp.isfile(data_info['ground_truth_path']):
-                problems.add(MISSING_GROUND_TRUTH, f'{sample.where}: {data_info["ground_truth_path"]}')
+        if ground_truths is not None:
+            name = self._mask_of(osp.relpath(sample.image, folder), ground_truths)
+            path = osp.join(self.data_prefix['ground_truth_path'], name)
+            data_info['ground_truth_path'] = path
+            if not osp.isfile(path):
+                problems.add(MISSING_GROUND_TRUTH, f'{sample.where}: {path}')
         return data_info
 
 

@@ -1,11 +1,12 @@
 """Additions to mmengine's Runner: mixed precision on a CPU, exact resume, several CPU processes, sharded parameters,
-published learning rates, the set-up of a test."""
+published learning rates, a short log, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .cpu_launch import finish_launch, prepare_cpu_launch
 from .hooks import IterationSeedHook
 from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
+from .summary_constructor import SummaryOptimWrapperConstructor
 from .test_setup import image_folder, use_crf, use_tta, whole_checkpoint
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'EpochCosineLR',
     'IterationSeedHook',
     'ShardedStrategy',
+    'SummaryOptimWrapperConstructor',
     'WarmupPolyLR',
     'finish_launch',
     'image_folder',

@@ -104,8 +104,7 @@ def test_all_problems_are_reported_at_once(root):
     assert lines[:2] == ['6 problems with the pseudo-masks', 'image whose mask is missing (1):']
     assert lines[2:4] == [
         f'  {images}/a.jpg: {png}/a.png',
-        '  -> run tools/make_pseudo_labels.py again: it continues where it stopped. Images without tags get no mask: '
-        "remove them from ann_file, or label with untagged='background' in the data set",
+        '  -> run tools/make_pseudo_labels.py again: it continues where it stopped',
     ]
     assert 'mask of another size than its image (1):' in lines
     assert f'  {images}/d.jpg: {png}/d.png is 4x6, {images}/d.jpg 6x4' in lines
@@ -163,3 +162,22 @@ def test_arguments_that_cannot_be(root):
         build(root, data_prefix=dict(img_path='images', seg_map_path='masks'))
     with pytest.raises(ValueError, match='8-bit masks hold at most 254 classes, got 255'):
         build(root, classes=[str(k) for k in range(255)])
+
+
+def test_photos_of_a_telephone(root):
+    """A name in macOS' form (two characters for an umlaut) finds its mask; a HEIC without a JPEG is named."""
+    masks = root / 'out' / 'SegmentationClass'
+    (root / 'images' / 'a.jpg').rename(root / 'images' / 'Mu\u0308he.jpg')
+    (masks / 'a.png').rename(masks / 'Mu\u0308he.png')
+    write_mask(root / 'true' / 'M\u00fche.png', np.zeros((4, 6)))
+    (root / 'split.txt').write_text('M\u00fche.jpg\n')
+    prefix = {'img_path': 'images', 'ground_truth_path': 'true'}
+    info = build(root, ann_file='split.txt', data_prefix=prefix).get_data_info(0)
+    assert info['seg_map_path'] == f'{masks}/Mu\u0308he.png'
+    assert info['ground_truth_path'] == f'{root}/true/M\u00fche.png'
+    (root / 'images' / 'Mu\u0308he.HEIC').touch()
+    assert len(build(root)) == 3
+    (root / 'images' / 'IMG_1.heic').touch()
+    lines = lines_of(root)
+    assert lines[1:3] == ['photo in a format that is not read (1):', '  ROOT/images/IMG_1.heic']
+    assert lines[3].startswith('  -> convert them to JPEG, with `sips')

@@ -80,6 +80,44 @@ def test_tag_file_that_cannot_be_read(name, content, message, tmp_path):
         TagFile(path=tmp_path / name).load(CLASSES)
 
 
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'\xef\xbb\xbffile;tags\r\na.jpg;"cat;dog"\r\nb.jpg;\r\n',
+        b'file;tags\na.jpg;cat;dog\nb.jpg\n',
+        b'file\ttags\na.jpg\tcat;dog\nb.jpg\t\n',
+        b'\n\n  \nFile,Tags\na.jpg,cat;dog\n\nb.jpg,\n',
+        b'file,tags,,\na.jpg,cat;dog,,\nb.jpg,,,\n',
+        b'"file","tags"\n"a.jpg","cat;dog"\n"b.jpg",""\n',
+    ],
+)
+def test_what_spreadsheets_write(tmp_path, content):
+    (tmp_path / 't.csv').write_bytes(content)
+    assert TagFile(path=tmp_path / 't.csv').load(CLASSES) == {'a': [0, 1], 'b': []}
+
+
+def test_lines_are_counted_from_the_beginning_of_the_file(tmp_path):
+    (tmp_path / 't.csv').write_text('\n\nfile;tags\na;"cat\n"\nb;cow\n')
+    assert f"{tmp_path}/t.csv:6: 'b' has the tag 'cow'" in _error(TagFile(path=tmp_path / 't.csv'))
+
+
+@pytest.mark.parametrize('name', ['tags.xlsx', 'tags.XLS', 'tags.ods', 'tags.numbers'])
+def test_a_spreadsheet_says_how_to_save_it(name):
+    message = f'{name}: a spreadsheet is not read; save it as "CSV UTF-8" with the columns file and tags'
+    with pytest.raises(ValueError, match=message):
+        TagFile(path=name)
+
+
+def test_one_name_in_two_unicode_forms():
+    assert image_name('Mu\u0308nchen/Cafe\u0301.JPG') == 'München/Café'
+
+
+def test_tags_in_two_unicode_forms(tmp_path):
+    (tmp_path / 't.json').write_text('{"a": ["Mo\u0308we"], "b": ["Amsel", "Ka\u0308fer"]}')
+    source = TagFile(path=tmp_path / 't.json', ignore_tags=['Käfer'])
+    assert source.load(['Amsel', 'Möwe']) == {'a': [1], 'b': [0]}
+
+
 def test_tag_file_needs_a_known_extension():
     with pytest.raises(ValueError, match=r'labels\.pkl: a tag file is a \.json or a \.csv'):
         TagFile(path='labels.pkl')
@@ -110,7 +148,15 @@ def test_many_problems_are_cut_and_survive_pickle(tmp_path):
 
 @pytest.mark.parametrize(
     ('path', 'name'),
-    [('a.jpg', 'a'), ('./s/../b.PNG', 'b'), ('s\\a.webp', 's/a'), ('2007.12.24', '2007.12.24'), (' x.tif ', 'x')],
+    [
+        ('a.jpg', 'a'),
+        ('./s/../b.PNG', 'b'),
+        ('s\\a.webp', 's/a'),
+        ('2007.12.24', '2007.12.24'),
+        (' x.tif ', 'x'),
+        ('a.HEIC', 'a'),
+        ('b.avif', 'b'),
+    ],
 )
 def test_image_name(path, name):
     assert image_name(path) == name

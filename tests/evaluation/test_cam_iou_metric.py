@@ -107,7 +107,38 @@ def test_hand_computed():
         'seg/FP': 0.0,
         'seg/FN': 25.0,
         'seg/num_classes': 2,
+        'seg/images': 1,
+        'seg/images_without_ground_truth': 0,
     }
+
+
+def test_images_that_show_no_class_count_and_those_without_a_pixel_are_told(monkeypatch):
+    """The CAM of an image without tags is 0 everywhere: all background, at every threshold."""
+    lines = []
+    monkeypatch.setattr('mmseg_wsss.evaluation.metrics.cam_iou_metric.print_log', lambda text, *_: lines.append(text))
+    shows = {'gt_sem_seg': {'data': torch.tensor([[[0, 1]]])}, 'pred_sem_seg': {'data': torch.tensor([[[0, 1]]])}}
+    shows |= {'cam': {'data': torch.tensor([[[0.0, 0.9]], [[0, 0]], [[0, 0]]])}}
+    empty = {'gt_sem_seg': {'data': torch.zeros(1, 1, 2)}, 'pred_sem_seg': {'data': torch.tensor([[[1, 0]]])}}
+    empty |= {'cam': {'data': torch.zeros(3, 1, 2)}}
+    ignored = dict(empty, gt_sem_seg={'data': torch.full((1, 1, 2), 255)})
+    cams = dict(cam_names=('cam',), background_threshold=0.4)
+    metrics = evaluate(build(), [sample | cams for sample in (shows, empty, ignored)])
+    assert (metrics['cam/mIoU'], metrics['cam/precision'], metrics['cam/recall']) == (100, 100, 100)
+    assert metrics['cam/best_mIoU'] == 100
+    assert metrics['seg/mIoU'] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)  # cat: found twice, once wrongly
+    for source in ('cam', 'seg'):
+        assert (metrics[f'{source}/images'], metrics[f'{source}/images_without_ground_truth']) == (3, 1)
+    assert [line.splitlines()[0] for line in lines] == [
+        'per class results of cam at threshold 0.4, 3 images:',
+        'per class results of seg, 3 images:',
+        '1 of 3 images have no pixel to evaluate: their masks are 255 everywhere',
+    ]
+
+
+def test_rates_sum_to_hundred():
+    metrics = evaluate(build(), [random_sample(7)])
+    for source in ('cam', 'cam_aux', 'seg'):
+        assert sum(metrics[f'{source}/{name}'] for name in ('mIoU', 'FP', 'FN')) == pytest.approx(100)
 
 
 def test_nothing_to_evaluate_is_nan_without_a_warning(recwarn):

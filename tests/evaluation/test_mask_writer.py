@@ -19,7 +19,11 @@ def test_ids_and_colours_come_back(tmp_path):
     mask = np.array([[0, 1, 1], [255, 0, 1]])
     writer.process({}, [sample('/data/a/first.jpg', mask), sample('/data/a/second.x.png', 1 - (mask > 0))])
     assert writer.evaluate(2) == {}
-    assert sorted(path.name for path in (tmp_path / 'masks').iterdir()) == ['first.png', 'second.x.png']
+    assert sorted(path.name for path in (tmp_path / 'masks').iterdir()) == ['first.png', 'labelmap.txt', 'second.x.png']
+    assert (tmp_path / 'masks' / 'labelmap.txt').read_text().splitlines()[1:] == [
+        'background:1,2,3::',
+        'cat:40,50,60::',
+    ]
     with Image.open(tmp_path / 'masks' / 'first.png') as image:
         assert image.mode == 'P'
         assert np.array_equal(np.array(image), mask)

@@ -109,6 +109,13 @@ def test_everything_wrong_at_once(tool, root, capsys):
     assert error.startswith('11 problems with the data set\n')  # the unknown tag is one in each of the two data sets
 
 
+def test_strips_are_refused_as_in_training(tool, root, capsys):
+    Image.new('RGB', (500, 2)).save(root / 'images' / 'a.jpg')
+    found, _ = problems(tool, root, capsys, '--splits', 'train')
+    text = '500 x 2 pixels, one side more than 100 times the other: cut it up, or leave it out'
+    assert found == {'image that cannot be read': [f'ROOT/images/a.jpg: {text}']}
+
+
 def test_contradictions_may_be_allowed(tool, root, capsys):
     write_mask(root / 'masks' / 'd.png', np.array([[0, 1, 1, 0, 0, 255]] * 4))
     found, _ = problems(tool, root, capsys)

@@ -64,6 +64,17 @@ def test_labels_of_images_without_masks(run, data, tmp_path):
     )
 
 
+@pytest.mark.parametrize('options', [[], ['--refine', 'crf-labels'], ['--refine', 'par']])
+def test_an_image_without_tags_is_background(run, data, options):
+    """It shows none of the classes, so the second stage learns from it too."""
+    tags = json.loads((data / 'tags.json').read_text())
+    first = next(iter(tags))
+    (data / 'tags.json').write_text(json.dumps(tags | {first: []}))
+    _, labels = run('--split', 'train.txt', '--threshold', 0.6, *options)
+    assert len(labels) == 3
+    assert not labels[first.removesuffix('.png')].any()
+
+
 def test_the_threshold_is_the_models_where_none_is_given(run, data, tmp_path, monkeypatch):
     built, init = [], ColourCAM.__init__
     monkeypatch.setattr(ColourCAM, '__init__', lambda self, **kwargs: built.append(init(self, **kwargs)))

@@ -67,6 +67,7 @@ def test_five_lines_train_and_write_a_mask_per_photo(photos, tmp_path):
     assert len(runner.build_dataloader(cfg.train_dataloader).dataset) == 3  # home.png has no tag: skipped
     runner.train()
     assert runner.model.iteration == 2
+    check_log(next((tmp_path / 'work').glob('*/*.log')).read_text().splitlines())
     runner.test()
     written = sorted((tmp_path / 'masks').rglob('*.png'))
     assert [path.relative_to(tmp_path / 'masks').as_posix() for path in written] == MASKS
@@ -74,6 +75,22 @@ def test_five_lines_train_and_write_a_mask_per_photo(photos, tmp_path):
         mask = Image.open(path)
         assert mask.size == size
         assert set(np.unique(mask)) <= {0, 1, 2}
+
+
+def check_log(lines: list[str]) -> None:
+    """Between mmengine's own lines and the training there are a few: the images, the weights, the optimizer."""
+    first, last = (
+        next(k for k, line in enumerate(lines) if text in line) for text in ('ImageTagDataset: 3', 'Checkpoints will')
+    )
+    told = [line.split(' - INFO - ')[1] for line in lines[first:last] if ' - INFO - ' in line]
+    assert last - first <= len(told) + 2  # two warnings of mmengine
+    assert told[:2] == ['ImageTagDataset: 3 images, 1 without tags skipped; bird 2, fish 2'] * 2  # built twice here
+    told = told[1:]
+    assert [line.split(': ')[0] for line in told[1:]] == ['optimizer'] * 3 + ['weights'] * (len(told) - 4)
+    settings = ['lr 6e-05, weight decay 0.01', 'not trained', 'lr 0.0006, weight decay 0.01']
+    assert [line.split(': ')[1] for line in told[1:4]] == settings
+    assert told[3].endswith(', cam_head (768 values), aux_cam_head (768 values), projector (5,771,520 values)')
+    assert len(told) < 14
 
 
 def test_test_time_augmentation_sees_photos_in_the_size_of_the_test(photos, tmp_path):

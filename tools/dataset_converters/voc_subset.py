@@ -61,6 +61,7 @@ def open_split(root: Path, split: str, classes: Sequence[str], labels: Path | No
         data_prefix=data_prefix,
         ann_file=str(LISTS / f'{split}.txt'),
         image_labels=dict(**source, ignore_tags=[c for c in VOC_CLASSES if c not in classes]),
+        check_images=False,  # only their names matter here
     )
 
 

@@ -11,12 +11,12 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_wsss.datasets import ImageTagDataset, PseudoMaskDataset
+from mmseg_wsss.datasets.image_files import strip_error
 from mmseg_wsss.datasets.image_labels import Problems
-from mmseg_wsss.datasets.image_labels.problems import MISSING_MASK, DataSetError
+from mmseg_wsss.datasets.image_labels.problems import BROKEN_IMAGE, MISSING_MASK, DataSetError
 from mmseg_wsss.datasets.mask_files import UNREADABLE_ERRORS, misfits, read_mask, upright_size
 from mmseg_wsss.structures import BACKGROUND, IGNORE
 
-BROKEN_IMAGE = 'image that cannot be read'
 BROKEN_MASK = 'mask that cannot be read'
 BROKEN_SET = 'data set that cannot be opened'
 TAG_WITHOUT_PIXELS = 'tag whose class is nowhere in the mask'
@@ -44,6 +44,8 @@ def check_sample(sample: Sample) -> tuple[list[tuple[str, str]], list[int]]:
     try:
         with Image.open(sample.image) as image:
             size = upright_size(image)
+            if strip := strip_error(size):
+                findings.append((BROKEN_IMAGE, f'{sample.image}: {strip}'))
             image.load()
     except UNREADABLE_ERRORS as error:
         findings.append((BROKEN_IMAGE, f'{sample.image}: {error}'))

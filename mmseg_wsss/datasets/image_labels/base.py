@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .names import image_name
+from .names import composed, image_name
 from .problems import DUPLICATE, OUTSIDE, UNKNOWN_TAG, Problems
 
 
@@ -51,7 +51,7 @@ class ImageLabelSource(ABC):
     def __init__(self, *, ignore_tags: Sequence[str] = ()) -> None:
         if isinstance(ignore_tags, str):
             raise ValueError(f'ignore_tags should be a list of tags, got the string {ignore_tags!r}')
-        self.ignore_tags = frozenset(ignore_tags)
+        self.ignore_tags = frozenset(map(composed, ignore_tags))
 
     @abstractmethod
     def read(self, classes: tuple[str, ...], problems: Problems) -> Iterator[Entry]:
@@ -87,12 +87,13 @@ class ImageLabelSource(ABC):
         both = self.ignore_tags.intersection(classes)
         if both:
             raise ValueError(f'ignore_tags drops {", ".join(sorted(both))}, which are in classes')
-        index = {name: k for k, name in enumerate(classes)}
+        index = {composed(name): k for k, name in enumerate(classes)}
         unknown: dict[str, str] = {}  # tag -> hint
         labels: dict[str, ImageLabel] = {}
         for entry in self.read(classes, problems):
-            indices = {index[tag] for tag in entry.tags if tag in index}
-            for tag in entry.tags:
+            tags = [composed(tag) for tag in entry.tags]
+            indices = {index[tag] for tag in tags if tag in index}
+            for tag in tags:
                 if tag not in index and tag not in self.ignore_tags:
                     if tag not in unknown:  # the search is slow with many classes: once per tag, not per image
                         unknown[tag] = _hint(tag, classes)

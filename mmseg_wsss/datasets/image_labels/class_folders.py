@@ -6,7 +6,7 @@ from pathlib import Path
 from mmseg.registry import TASK_UTILS
 
 from .base import Entry, ImageLabelSource
-from .names import IMAGE_SUFFIXES, image_name, list_files, same_file_content
+from .names import IMAGE_SUFFIXES, composed, image_name, list_files, same_file_content
 from .problems import DUPLICATE, UNREADABLE, Problems
 
 
@@ -39,7 +39,7 @@ class ClassFolders(ImageLabelSource):
         places: dict[str, list[str]] = {}
         for path in list_files(self.root, IMAGE_SUFFIXES):
             folder, slash, rest = path.partition('/')
-            if slash and folder not in self.ignore_tags:
+            if slash and composed(folder) not in self.ignore_tags:
                 places.setdefault(image_name(rest), []).append(path)
         if not places:
             problems.stop(UNREADABLE, f'{self.root}: no image in a folder named after its class')

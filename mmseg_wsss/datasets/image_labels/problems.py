@@ -8,6 +8,8 @@ UNKNOWN_TAG = 'tag that is not a class'
 NO_ENTRY = 'image without an entry in the labels'
 MISSING_IMAGE = 'listed image that is missing'
 MISSING_MASK = 'image whose mask is missing'
+UNSUPPORTED = 'photo in a format that is not read'
+BROKEN_IMAGE = 'image that cannot be read'
 DUPLICATE = 'given twice'
 OUTSIDE = 'path that leaves the data set'
 

@@ -9,6 +9,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
+from ..image_files import strip_error
 from ..mask_files import UNREADABLE_ERRORS, open_mask
 
 
@@ -59,9 +60,13 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not an image, is truncated or damaged, has more pixels than Pillow's limit against
-            decompression bombs (``PIL.Image.MAX_IMAGE_PIXELS``), or its pixel values have no known range.
+            decompression bombs (``PIL.Image.MAX_IMAGE_PIXELS``), is a strip with one side more than 100 times the
+            other, or its pixel values have no known range.
     """
-    rgb = np.asarray(_to_rgb(_decode(str(path)), str(path)))
+    image = _decode(str(path))
+    if strip := strip_error(image.size):
+        raise ValueError(f'{path}: {strip}')
+    rgb = np.asarray(_to_rgb(image, str(path)))
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 

@@ -1,5 +1,6 @@
 """All CAMs of a method and its segmentation evaluated in one pass."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ class CAMIoUMetric(BaseMetric):
       over the same classes as ``mIoU``: ``mIoU + FP + FN = 100``.
     - for CAMs all of these at the method's ``background_threshold``, and the best of 0.01, 0.02 .. 0.99 and that one:
       ``best_mIoU``, ``best_precision``, ``best_recall``, ``best_threshold``.
+    - ``images``: how many were evaluated, and ``images_without_ground_truth``: how many of these have no pixel to evaluate,
+      because their mask is ``ignore_index`` everywhere; a warning tells of them.
 
     Pixels of the ground truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per
     class is logged. Every image adds one small entry, so that the duplicates of an uneven split over processes can be
@@ -69,8 +72,15 @@ class CAMIoUMetric(BaseMetric):
             counts = self._total(entries)
             thresholds = None if source == 'seg' else _thresholds(results[0]['threshold'])
             row = thresholds.index(results[0]['threshold']) if thresholds else 0
-            metrics.update({f'{source}/{key}': value for key, value in _summary(counts, thresholds, row).items()})
-            self._log_table(source, rates(counts), row, results[0]['threshold'] if thresholds else None)
+            summary = _summary(counts, thresholds, row)
+            empty = sum(not ids.size for ids, _ in entries)  # the same for every source
+            summary |= dict(images=len(entries), images_without_ground_truth=empty)
+            metrics.update({f'{source}/{key}': value for key, value in summary.items()})
+            at = f' at threshold {results[0]["threshold"]:g}' if thresholds else ''
+            self._log_table(f'{source}{at}, {len(entries)} images', rates(counts), row)
+        if metrics and empty:
+            text = f'{empty} of {len(results)} images have no pixel to evaluate: their masks are {self.ignore_index}'
+            print_log(f'{text} everywhere', MMLogger.get_current_instance(), logging.WARNING)
         return metrics
 
     def _count(self, sample: dict) -> dict[str, Any]:
@@ -104,14 +114,13 @@ class CAMIoUMetric(BaseMetric):
             total[..., ids] += counts
         return PixelCounts(*total)
 
-    def _log_table(self, source: str, per_class: dict[str, np.ndarray], row: int, threshold: float | None) -> None:
+    def _log_table(self, title: str, per_class: dict[str, np.ndarray], row: int) -> None:
         """Log the rates per class as mmseg's IoUMetric does."""
         table = PrettyTable()
         table.add_column('Class', list(self.dataset_meta['classes']))
         for name, values in per_class.items():
             table.add_column(name, [f'{value:.2f}' for value in values[row]])
-        at = '' if threshold is None else f' at threshold {threshold:g}'
-        print_log(f'per class results of {source}{at}:\n{table.get_string()}', MMLogger.get_current_instance())
+        print_log(f'per class results of {title}:\n{table.get_string()}', MMLogger.get_current_instance())
 
 
 def _thresholds(own: float) -> list[float]:

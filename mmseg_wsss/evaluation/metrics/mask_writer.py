@@ -8,7 +8,9 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
+from ...datasets.label_map import LABEL_MAP, write_label_map
 from ...datasets.mask_files import write_mask
+from ...datasets.palette import voc_palette
 
 
 def mask_path(img_path: str, out_dir: str | Path, img_root: str | None = None) -> Path:
@@ -33,7 +35,7 @@ def mask_path(img_path: str, out_dir: str | Path, img_root: str | None = None) -
 
 @METRICS.register_module()
 class MaskWriter(BaseMetric):
-    """Write ``pred_sem_seg`` of every sample as a PNG named like its image; computes no metric.
+    """Write ``pred_sem_seg`` of every sample as a PNG named like its image, and ``labelmap.txt``; computes no metric.
 
     The differences from ``IoUMetric(output_dir=...)``: the palette of the data set, complete files only, sub-folders,
     and an error for two images of one name instead of overwriting a file.
@@ -67,5 +69,9 @@ class MaskWriter(BaseMetric):
             self.results.append(None)
 
     def compute_metrics(self, results: list) -> dict:
-        """Nothing is measured."""
+        """Nothing is measured; with the last mask the names of the ids are written, for who reads the masks."""
+        classes = self.dataset_meta['classes']
+        write_label_map(
+            self.out_dir / LABEL_MAP, classes, self.dataset_meta.get('palette') or voc_palette(len(classes))
+        )
         return {}

@@ -8,10 +8,12 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...compat import ShortInitLog
+
 Starts = Mapping[str, int]
 
 
-class CAMSegmentor:
+class CAMSegmentor(ShortInitLog):
     """Mixin of an mmseg segmentor with class activation maps (CAMs); it comes before mmseg's class.
 
     A method defines :meth:`cams`; if ``test_cfg.cam`` is set, its ``predict`` calls :meth:`add_cams`. Tools and metrics

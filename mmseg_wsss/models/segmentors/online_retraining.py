@@ -9,12 +9,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...compat import ShortInitLog
 from ...structures import IGNORE
 from ..losses import GradientClippedCrossEntropy
 
 
 @MODELS.register_module()
-class OnlineRetraining(EncoderDecoder):
+class OnlineRetraining(ShortInitLog, EncoderDecoder):
     """mmseg's ``EncoderDecoder`` that logs what its gradient clipping does.
 
     WeakTr, https://arxiv.org/abs/2304.01184, section 3.2 and Figure 5. The loss itself works with a plain
