@@ -30,8 +30,8 @@ class CAMIoUMetric(BaseMetric):
       over the same classes as ``mIoU``: ``mIoU + FP + FN = 100``.
     - for CAMs all of these at the method's ``background_threshold``, and the best of 0.01, 0.02 .. 0.99 and that one:
       ``best_mIoU``, ``best_precision``, ``best_recall``, ``best_threshold``.
-    - ``images``: how many were evaluated, and ``images_without_ground_truth``: how many of these have no pixel to evaluate,
-      because their mask is ``ignore_index`` everywhere; a warning tells of them.
+    - ``images``: how many were evaluated, and ``images_without_ground_truth``: how many of these have no pixel to
+      evaluate, because their mask is ``ignore_index`` everywhere; a warning reports them.
 
     Pixels of the ground truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per
     class is logged. Every image adds one small entry, so that the duplicates of an uneven split over processes can be
