@@ -8,13 +8,13 @@ from torch.utils._pytree import tree_iter
 
 
 class AllocationCounter(TorchDispatchMode):
-    """Counts the bytes of the storages that operations inside the context make, while they live.
+    """Counts the bytes of the storages that operations inside the context allocate, until they are freed.
 
-    What an operation needs only while it runs (its workspace) is not seen; nor is what was there before.
+    The workspace of operations and storages from before the context are not counted.
 
     Attributes:
-        live: bytes alive now.
-        peak: the most that was ever alive.
+        live: bytes allocated now.
+        peak: largest value of ``live``.
         largest: bytes of the largest storage.
     """
 

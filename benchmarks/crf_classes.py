@@ -39,42 +39,41 @@ def refine(image: Tensor, scores: Tensor, **values) -> tuple[Tensor, float, int]
     return label, time.process_time() - start, int(crf.present(scores[0]).sum())
 
 
-def by_count(samples: list[Sample], preset: str) -> dict[str, list[float]]:
-    """CPU seconds of every image by the number of classes."""
+def by_count(samples: list[Sample], preset: str) -> dict[str, float]:
+    """Median of the images' CPU seconds by the number of classes."""
     found: dict[str, list[float]] = {str(count): [] for count in COUNTS}
     for image, scores in ((sample.image, sample.scores) for sample in samples):
         for count, seconds in found.items():
             more = 0.01 * torch.rand(1, max(0, int(count) - scores.shape[1]), *scores.shape[-2:])
             some = torch.cat((scores, more), dim=1)[:, : int(count)]
             seconds.append(refine(image, some, preset=preset, negligible=0.0)[1])
-    return found
+    return {count: statistics.median(seconds) for count, seconds in found.items()}
 
 
 def by_limit(samples: list[Sample], preset: str, sharpen: float) -> list[dict]:
-    """A record per value of ``negligible``, with a number per image of each kind."""
-    found = [dict(sharpen=sharpen, limit=limit, classes=[], cpu_seconds=[], changed=[]) for limit in LIMITS]
+    """A record per value of ``negligible``: means of classes and CPU seconds, changed pixels of all images."""
+    found = [dict(sharpen=sharpen, limit=limit, classes=0.0, cpu_seconds=0.0, changed=0) for limit in LIMITS]
     for sample in samples:
         scores = (sharpen * sample.scores.log()).softmax(dim=1)
-        truth = None
+        first = None
         for one in found:
             label, seconds, classes = refine(sample.image, scores, preset=preset, negligible=one['limit'])
-            truth = label if truth is None else truth
-            one['classes'].append(classes)
-            one['cpu_seconds'].append(seconds)
-            one['changed'].append(int((label != truth).sum()))
+            first = label if first is None else first
+            one['classes'] += classes / len(samples)
+            one['cpu_seconds'] += seconds / len(samples)
+            one['changed'] += int((label != first).sum())
     return found
 
 
 def to_table(record: dict) -> str:
     """Markdown: a line per number of classes, then one per sharpening and limit."""
     lines = ['| classes | CPU s per image |', '|--:|--:|']
-    lines += [f'| {count} | {statistics.median(found):.2f} |' for count, found in record['by_count'].items()]
+    lines += [f'| {count} | {found:.2f} |' for count, found in record['by_count'].items()]
     head = '| logits | `negligible` | classes left | CPU s per image | pixels that change |'
     lines += ['', head, '|--:' * 5 + '|']
     for one in record['by_limit']:
-        classes, seconds = (statistics.fmean(one[key]) for key in ('classes', 'cpu_seconds'))
-        changed = sum(one['changed'])
-        lines.append(f'| x{one["sharpen"]:g} | {one["limit"]:g} | {classes:.1f} | {seconds:.2f} | {changed} |')
+        means = f'{one["classes"]:.1f} | {one["cpu_seconds"]:.2f}'
+        lines.append(f'| x{one["sharpen"]:g} | {one["limit"]:g} | {means} | {one["changed"]} |')
     return '\n'.join(lines)
 
 
@@ -83,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.manual_seed(0)
     samples = list(predictions(args.config, args.checkpoint, args.images) if args.config else drawn(args.images))
-    pixels = sum(sample.truth.numel() for sample in samples)
+    pixels = sum(sample.ground_truth.numel() for sample in samples)
     record = dict(machine(torch.device('cpu')), source=args.config or 'drawn', preset=args.preset, pixels=pixels)
     record['by_count'] = by_count(samples[:5], args.preset)
     record['by_limit'] = [one for sharpen in args.sharpen for one in by_limit(samples, args.preset, sharpen)]

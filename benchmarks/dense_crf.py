@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     name: str
     image: Tensor
     scores: Tensor
-    truth: Tensor
+    ground_truth: Tensor
 
 
 class Refine:
@@ -98,32 +98,36 @@ def predictions(config: str, checkpoint: str, count: int, known: frozenset[str] 
             continue
         with torch.no_grad():
             sample = model.test_step(pseudo_collate([dataset[int(index)]]))[0]
-        truth = sample.gt_sem_seg.data[0]
-        yield Sample(path.stem, unit_image(path, truth.shape), sample.seg_logits.data.softmax(dim=0)[None], truth)
+        ground_truth = sample.gt_sem_seg.data[0]
+        yield Sample(
+            path.stem, unit_image(path, ground_truth.shape), sample.seg_logits.data.softmax(dim=0)[None], ground_truth
+        )
 
 
 def drawn(count: int, known: frozenset[str] = frozenset()) -> Iterator[Sample]:
     """Noisy coloured areas of 375 x 500 pixels with soft, shifted predictions."""
     for name in map(str, range(count)):
         fields = F.interpolate(torch.randn(1, DRAWN, 5, 6), size=(375, 500), mode='bicubic')
-        truth = fields[0].argmax(dim=0)
-        image = (torch.rand(DRAWN, 3)[truth].permute(2, 0, 1) + 0.04 * torch.randn(3, *truth.shape)).clamp(0, 1)
+        ground_truth = fields[0].argmax(dim=0)
+        image = (
+            torch.rand(DRAWN, 3)[ground_truth].permute(2, 0, 1) + 0.04 * torch.randn(3, *ground_truth.shape)
+        ).clamp(0, 1)
         if name not in known:
-            yield Sample(name, image[None], (3 * fields.roll((9, 9), (2, 3))).softmax(dim=1), truth)
+            yield Sample(name, image[None], (3 * fields.roll((9, 9), (2, 3))).softmax(dim=1), ground_truth)
 
 
 def shrunk(sample: Sample, scale: float) -> Sample:
     """The sample at another size."""
-    size = [round(side * scale) for side in sample.truth.shape]
+    size = [round(side * scale) for side in sample.ground_truth.shape]
     image, scores = (F.interpolate(x, size=size, mode='area') for x in (sample.image, sample.scores))
-    truth = F.interpolate(sample.truth[None, None].float(), size=size, mode='nearest-exact')[0, 0].long()
-    return Sample(sample.name, image, scores, truth)
+    ground_truth = F.interpolate(sample.ground_truth[None, None].float(), size=size, mode='nearest-exact')[0, 0].long()
+    return Sample(sample.name, image, scores, ground_truth)
 
 
 def compare(sample: Sample, preset: str, device: torch.device) -> dict:
     """Counts, costs and agreement of both CRFs on one image."""
     labels = {'alone': sample.scores[0].argmax(dim=0)}
-    record = dict(name=sample.name, size=list(sample.truth.shape), seconds={}, cpu_seconds={})
+    record = dict(name=sample.name, size=list(sample.ground_truth.shape), seconds={}, cpu_seconds={})
     for way in WAYS:
         place = torch.device('cpu') if way == 'DenseCRF' else device
         refiner = MODELS.build(dict(type=way, preset=preset))
@@ -136,7 +140,7 @@ def compare(sample: Sample, preset: str, device: torch.device) -> dict:
     record['equal'] = {pair: float((a == b).float().mean()) for pair, (a, b) in equal.items()}
     classes = sample.scores.shape[1]
     record['counts'] = {
-        way: [x[0].tolist() for x in label_counts(label, sample.truth, classes)] for way, label in labels.items()
+        way: [x[0].tolist() for x in label_counts(label, sample.ground_truth, classes)] for way, label in labels.items()
     }
     return record
 
@@ -173,7 +177,6 @@ def summary(images: list[dict]) -> dict:
     result = dict(images=len(images))
     for way in ('alone', *WAYS):
         counts = np.array([one['counts'][way] for one in images]).sum(axis=0)
-        result[f'counts {way}'] = counts.tolist()
         result[f'mIoU {way}'] = nan_mean(rates(PixelCounts(*counts[:, None]))['IoU'][0])
     for pair in images[0]['equal']:
         result[f'equal {pair}'] = statistics.fmean(one['equal'][pair] for one in images)
@@ -187,8 +190,7 @@ def summary(images: list[dict]) -> dict:
 def to_table(record: dict) -> str:
     """Markdown."""
     lines = []
-    if record['side_by_side']:
-        s = record['summary']
+    if s := record.get('summary'):
         lines += [
             f'{s["images"]} images at scale {record["scale"]:g}, preset {record["preset"]}',
             '',
@@ -225,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
     network = () if args.config is None else (args.config, args.checkpoint)
     source = predictions if network else drawn
     record = dict(machine(torch.device(args.device)), source=args.config or 'drawn', preset=args.preset)
-    record.update(scale=args.scale, side_by_side=[], workers={})
+    record.update(scale=args.scale, workers={})
     if args.images:
         images = []
         if args.partial and args.partial.exists():
@@ -233,7 +235,6 @@ def main(argv: list[str] | None = None) -> None:
         known = frozenset(one['name'] for one in images)
         images += side_by_side(source(*network, args.images, known), args)
         record['summary'] = summary(images)
-        record['side_by_side'] = [{key: one[key] for key in one if key != 'counts'} for one in images]
     if args.workers:
         record.update(tasks=args.tasks, workers=measure_workers(source(*network, args.tasks), args))
     report(to_table(record), record, args.json)

@@ -2,12 +2,12 @@
 
     python benchmarks/dense_energy.py --json benchmarks/results/OUT.json
 
-Photos and masks of PASCAL VOC where they are (else drawn), as the loss sees them: 448-pixel crops at half size, 21
-classes. Two kinds of probabilities: "masks", blurred true masks with some noise, much as a network gives them, and
-"noise", which has nothing to do with the image. Truth is the sum in float64, taken at 1,000 random pixels of every
-image; the gate is 1. "value" is the error of the energy, "gradient" the norm of the gradient's error by its norm,
-"direction" the same up to a factor that fits best; each is the worst of all images. pydensecrf's
-permutohedral lattice, the kind of filter that published code uses, stands beside ours where it is installed.
+Photos and masks of PASCAL VOC where available (else drawn ones), as the loss sees them: 448-pixel crops at half size,
+21 classes. Two kinds of probabilities: "masks", blurred ground-truth masks with some noise, similar to a network's, and
+"noise", which is unrelated to the image. The reference is the exact sum in float64 at 1,000 random pixels of every
+image; all pixel weights are 1. "value" is the error of the energy, "gradient" the norm of the gradient's error divided
+by the norm of the gradient, "direction" the same up to the best factor; each is the worst of all images. pydensecrf's
+permutohedral lattice, the kind of filter that published code uses, is compared where it is installed.
 """
 
 import argparse
@@ -144,7 +144,7 @@ def measure_sums(images: Tensor, logits: dict[str, Tensor], exact_images: int, d
         for index, (feature, value) in enumerate(zip(features, values, strict=True)):
             probes = torch.randperm(len(feature))[:PROBES]
             distance = torch.cdist(feature[probes].double(), feature.double())
-            truth = distance.square_().div_(-2).exp_() @ value.double()
+            exact = distance.square_().div_(-2).exp_() @ value.double()
             for name, way in methods(device).items():
                 if device.type == 'cpu' and name.startswith('exact') and index >= exact_images:
                     continue
@@ -155,16 +155,16 @@ def measure_sums(images: Tensor, logits: dict[str, Tensor], exact_images: int, d
                     way(*inputs, **extra)  # warm up
                 spent, found = cost(partial(way, *inputs, **extra), place)
                 found = found[0].cpu()[probes].double()
-                energy = (value[probes] * truth).sum()
-                best = found * ((found * truth).sum() / found.square().sum())
+                energy = (value[probes] * exact).sum()
+                best = found * ((found * exact).sum() / found.square().sum())
                 records.append(
                     dict(
                         spent,
                         method=name,
                         kind=kind,
                         value=float(((value[probes] * found).sum() - energy) / energy),
-                        gradient=float((found - truth).norm() / truth.norm()),
-                        direction=float((best - truth).norm() / truth.norm()),
+                        gradient=float((found - exact).norm() / exact.norm()),
+                        direction=float((best - exact).norm() / exact.norm()),
                     )
                 )
     return records

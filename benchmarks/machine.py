@@ -1,4 +1,4 @@
-"""What all benchmarks share: their command line, what a figure means nothing without, and the file it is kept in."""
+"""What all benchmarks share: their command line, the description of the machine, and the file of results."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.fileio import write_text
 
 ENVIRONMENT = ('OMP_', 'MKL_', 'KMP_', 'MALLOC_', 'LD_PRELOAD', 'PYTORCH_')
 
@@ -64,5 +64,4 @@ def report(text: str, record: dict, path: Path | None) -> None:
 def append_json(record: dict, path: Path) -> None:
     """Append to the list in ``path``, which is replaced only by a complete file."""
     records = json.loads(path.read_text()) if path.exists() else []
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps([*records, record], indent=1) + '\n')
+    write_text(path, json.dumps([*records, record], indent=1) + '\n')

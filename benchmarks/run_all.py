@@ -1,9 +1,9 @@
 """Run every benchmark, one after the other, each in a process of its own: ``python benchmarks/run_all.py --out DIR``.
 
-Each leaves its raw numbers in ``DIR/NAME.json`` and what it printed in ``DIR/NAME.md``. What is there already is not
-run again, so an interrupted run goes on with the same command; ``--only NAME ...`` chooses. Sizes are those of the
-papers where there is a GPU (``CUDA_VISIBLE_DEVICES=`` hides it), and such as end within an hour on a CPU. The machine
-should have nothing else to do.
+Each writes its raw numbers to ``DIR/NAME.json`` and what it printed to ``DIR/NAME.md``. Existing results are not run
+again, so the same command continues an interrupted run; ``--only NAME ...`` selects benchmarks. Sizes are those of the
+papers on a GPU (``CUDA_VISIBLE_DEVICES=`` hides it); on a CPU they are small enough to end within an hour. Nothing else
+should run on the machine.
 """
 
 import argparse
@@ -22,7 +22,7 @@ TINY = 'configs/toco/toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py'
 
 
 class Job(NamedTuple):
-    """A benchmark and what it is given on either kind of device, ``None`` where it has nothing to say."""
+    """A benchmark and its arguments on either kind of device, ``None`` if it is not run there."""
 
     name: str
     script: str
@@ -62,10 +62,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(job: Job, arguments: str, out: Path) -> None:
-    """Run a benchmark; what it writes gets its name when it has ended well.
+    """Run a benchmark; its output files get their names when it has succeeded.
 
     Raises:
-        RuntimeError: it failed; the message has the end of what it said.
+        RuntimeError: it failed; the message has the end of its error output.
     """
     with whole_file(out / f'{job.name}.md') as text, whole_file(out / f'{job.name}.json') as raw:
         command = [sys.executable, str(HERE / job.script), *arguments.split(), '--json', str(raw.resolve())]

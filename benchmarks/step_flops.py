@@ -45,7 +45,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument('--archs', nargs='+', choices=ARCHS, default=list(ARCHS), help='default: all')
     parser.add_argument('--sizes', nargs='+', type=int, default=[448, 512], help='sides of the crop (default: 448 512)')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='append the numbers to the list in this file')
     return parser.parse_args(argv)
 
 
@@ -81,7 +80,7 @@ class Step:
             self.model.loss_reg.on_cpu = partial(exact_bilateral_sum, half=True)  # as on a GPU
 
     def run(self, meter: FlopCounterMode | AllocationCounter, between: Callable[[], None] = lambda: None) -> None:
-        """Forward, ``between``, backward; the meter watches."""
+        """Forward, ``between``, backward; counted by the meter."""
         # mmseg's accuracy picks pixels by a mask, whose number no tensor without values knows
         with self.fake, patch('mmseg.models.decode_heads.decode_head.accuracy', lambda *_, **__: torch.zeros(1)):
             views = {name: torch.randn(self.shape) for name in ('img', 'global_view', 'local_view')}

@@ -1,4 +1,4 @@
-"""ToCo's training step beside the reference implementation of ``plain_toco.py``, and the floor that arithmetic sets.
+"""ToCo's training step compared with its reference implementation (``reference_toco.py``) and its arithmetic alone.
 
     python benchmarks/toco_speedup.py --batch-size 4 --iters 3 --json benchmarks/results/OUT.json
 
@@ -26,13 +26,13 @@ from machine import new_parser
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
-from plain_toco import PlainToCo
+from reference_toco import ReferenceToCo
 from toco_step import add_arguments, build_training, describe, run, use_drawn_images_if_absent
 from torch import nn
 
 from mmseg_wsss.models import ToCo
 
-WAYS = {'plain': PlainToCo.__name__, 'ours': ToCo.__name__}
+WAYS = {'reference': ReferenceToCo.__name__, 'ours': ToCo.__name__}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -122,11 +122,11 @@ def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
         record['data'] = use_drawn_images_if_absent(cfg, Path(folder) / 'drawn')
         batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
     ours = Way(cfg, 'ours', None, place)
-    ways = dict(plain=Way(cfg, 'plain', ours.model.state_dict(), place), ours=ours)
+    ways = dict(reference=Way(cfg, 'reference', ours.model.state_dict(), place), ours=ours)
     for count in range(warmup + iters):
         for way in ways.values():
             way.step(batch) if count < warmup else way.timed_step(batch)
-    record['losses'] = {name: way.losses for name, way in ways.items()}
+    record['first_losses'] = {name: way.losses[0] for name, way in ways.items()}
     record['seconds'] = {name: way.seconds for name, way in ways.items()}
     record['cpu_seconds'] = {name: way.cpu_seconds for name, way in ways.items()}
     record['memory'] = {name: way.memory(batch) for name, way in ways.items()}
@@ -144,21 +144,21 @@ def to_table(record: dict) -> str:
     floor = {name: flops[name] / record['matrix_rate'] for name in WAYS}
     lines = [f'{key}: {record[key]}' for key in ('date', 'config', 'device', 'threads', 'batch_size', 'crop', 'dtype')]
     lines.append(f'medians of {len(record["seconds"]["ours"])} iterations each, in turns\n')
-    lines += ['| | plain | ours | ratio |', '|---|--:|--:|--:|']
+    lines += ['| | reference | ours | ratio |', '|---|--:|--:|--:|']
 
-    def row(name: str, plain: float, ours: float, unit: str = '') -> str:
-        return f'| {name} | {plain:,.2f}{unit} | {ours:,.2f}{unit} | {plain / ours:.2f} |'
+    def row(name: str, reference: float, ours: float, unit: str = '') -> str:
+        return f'| {name} | {reference:,.2f}{unit} | {ours:,.2f}{unit} | {reference / ours:.2f} |'
 
-    lines.append(row('seconds per iteration', median['plain'], median['ours']))
-    lines.append(row('CPU seconds per iteration', busy['plain'], busy['ours']))
-    lines.append(row('10^12 operations', flops['plain'] / 1e12, flops['ours'] / 1e12))
-    lines.append(row('floor: seconds of its operations', floor['plain'], floor['ours']))
-    lines.append(row('seconds / floor of ours', median['plain'] / floor['ours'], median['ours'] / floor['ours']))
+    lines.append(row('seconds per iteration', median['reference'], median['ours']))
+    lines.append(row('CPU seconds per iteration', busy['reference'], busy['ours']))
+    lines.append(row('10^12 operations', flops['reference'] / 1e12, flops['ours'] / 1e12))
+    lines.append(row('floor: seconds of its operations', floor['reference'], floor['ours']))
+    lines.append(row('seconds / floor of ours', median['reference'] / floor['ours'], median['ours'] / floor['ours']))
     lines += [
-        row(f'memory, {kind}, MiB', memory['plain'][kind] / 2**20, memory['ours'][kind] / 2**20)
+        row(f'memory, {kind}, MiB', memory['reference'][kind] / 2**20, memory['ours'][kind] / 2**20)
         for kind in memory['ours']
     ]
-    first = [record['losses'][name][0] for name in WAYS]
+    first = [record['first_losses'][name] for name in WAYS]
     worst = max(abs(first[0][name] - first[1][name]) for name in first[0])
     lines.append(f'\nlargest difference of a loss in the first iteration: {worst:.1e}')
     lines.append(f'rate of one matrix product: {record["matrix_rate"] / 1e12:.3f} * 10^12 operations per second')

@@ -171,7 +171,7 @@ def measure(cfg: Config, *, device: str, iters: int, warmup: int) -> dict:
 
 
 def describe(cfg: Config, device: torch.device) -> dict:
-    """What a figure means nothing without: config, hardware, versions, threads, sizes and dtype."""
+    """The conditions of the measurement: config, hardware, versions, threads, sizes and dtype."""
     wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
     return dict(
         config=Path(cfg.filename).stem,

@@ -1,3 +1,3 @@
 """The embedded demonstration: drawn scenes, a tiny pre-trained backbone, and one command that trains and compares."""
 
-import mmseg_wsss  # noqa: F401  mends version gaps before any module here imports mmseg or mmpretrain
+import mmseg_wsss  # noqa: F401  works around version gaps before any module here imports mmseg or mmpretrain

@@ -72,8 +72,8 @@ def use(layout: Layout, cfg: Config, weights: str | None) -> None:
             dataset.image_labels = layout.labels
         if masks:
             dataset.data_prefix.seg_map_path = masks
-        if 'truth_path' in dataset.data_prefix:
-            dataset.data_prefix.truth_path = None
+        if 'ground_truth_path' in dataset.data_prefix:
+            dataset.data_prefix.ground_truth_path = None
     model, count = cfg.model, len(layout.classes)
     if 'num_classes' in model:
         model.num_classes = count

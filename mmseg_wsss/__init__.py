@@ -1,6 +1,6 @@
 """Weakly-supervised semantic segmentation for mmsegmentation; importing the package registers every part."""
 
-from . import compat  # isort: skip  the patches come before anything imports mmseg
+from . import compat  # isort: skip  the workarounds come before anything imports mmseg
 from . import checkpoints, datasets, engine, evaluation, models, structures, visualization
 
 __version__ = '0.1.0'

@@ -1,6 +1,6 @@
-"""The one room for gaps between the versions of the libraries below us.
+"""All workarounds for differences between the versions of the libraries that this package uses.
 
-Nothing of theirs is replaced. What importing this package adds to them, ``tests/test_imports.py`` lists: a stand-in for
+Nothing of theirs is replaced. Importing this package adds to them what ``tests/test_imports.py`` lists: a stand-in for
 ``mmcv._ext`` where it is absent, two operator names for a CUDA build of torchvision beside a CPU build of torch, and
 the folder of configs by its name. ``registry.py`` adds children to mmseg's registries, as mmengine means it.
 """
@@ -10,6 +10,7 @@ import importlib.util
 import sys
 import types
 import warnings
+from collections import Counter
 from importlib import metadata
 from importlib.machinery import ModuleSpec
 
@@ -17,7 +18,7 @@ import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-# Module -> the distributions that bring it (upstream first, then the maintained forks), the versions that can work, and
+# Module -> the distributions that provide it (upstream first, then the maintained forks), the versions that work, and
 # the newest release line that the tests ran with.
 _NEEDED = {
     'torch': (('torch',), '>=2.6', '2.13'),  # from 2.6 on torch.load reads tensors only, unless told otherwise
@@ -52,19 +53,19 @@ def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
 
 
 def uses_forks() -> bool:
-    """Whether the maintained forks ``onedl-*`` are installed in the place of OpenMMLab's libraries."""
+    """Whether the maintained forks ``onedl-*`` are installed instead of OpenMMLab's libraries."""
     return 'onedl-mmsegmentation' in _installed(_NEEDED['mmseg'][0])
 
 
 def _version_problems(module: str, *, fork: bool) -> list[str]:
-    """What is wrong with the installation of one module, each with the command that mends it."""
+    """What is wrong with the installation of one module, each problem with the command that fixes it."""
     distributions, wanted, newest = _NEEDED[module]
     wanted = _FORK_NEEDED.get(module, wanted) if fork else wanted
     found = _installed(distributions)
     if not found:
-        if importlib.util.find_spec(module) is not None:  # a source tree on the path: no version to judge
+        if importlib.util.find_spec(module) is not None:  # a source tree on the path: its version is unknown
             return []
-        return [f"{module} is missing; mend it with: pip install '{distributions[0]}{wanted}'"]
+        return [f"{module} is missing; fix it with: pip install '{distributions[0]}{wanted}'"]
     if len(found) > 1:
         warnings.warn(
             f'{" and ".join(found)} are installed together and overwrite each other: uninstall them, install one',
@@ -76,21 +77,21 @@ def _version_problems(module: str, *, fork: bool) -> list[str]:
             remedy = f"pip install '{name}{wanted}'"
             if name == 'mmcv-full':  # the name of mmcv 1.x, of which there is no 2.x
                 remedy = f"pip uninstall -y mmcv-full && pip install 'mmcv{wanted}'"
-            problems.append(f'{name} {version} cannot work, {wanted} is needed; mend it with: {remedy}')
+            problems.append(f'{name} {version} cannot work, {wanted} is needed; fix it with: {remedy}')
         elif Version(version).release[:2] > Version(newest).release:
             warnings.warn(
-                f'{name} {version} is newer than all that mmseg_wsss was tested with ({newest}); if something fails: '
-                f"pip install '{name}=={newest}.*'",
+                f'{name} {version} is newer than all versions that mmseg_wsss was tested with ({newest}); '
+                f"if something fails: pip install '{name}=={newest}.*'",
                 stacklevel=4,
             )
     return problems
 
 
 def check_versions() -> None:
-    """Refuse libraries that cannot work, before they fail somewhere inside.
+    """Refuse unsuitable libraries at import, before they fail somewhere deep inside.
 
     Raises:
-        ImportError: a library is missing or of a wrong version; all are named, with the commands that fix it.
+        ImportError: libraries are missing or have a wrong version; all are named, with the commands that fix it.
     """
     fork = uses_forks()
     problems = [problem for module in _NEEDED for problem in _version_problems(module, fork=fork)]
@@ -98,8 +99,27 @@ def check_versions() -> None:
         raise ImportError('mmseg_wsss cannot be used with this installation:\n  ' + '\n  '.join(problems))
 
 
+class ShortInitLog:
+    """Mixin of an mmengine model: one line of the log per way of initialisation instead of three per parameter.
+
+    mmengine has no option for it; the two names below are its own.
+    """
+
+    def _dump_init_info(self) -> None:
+        """Called at the end of ``init_weights`` of the whole model."""
+        from mmengine.logging import print_log
+
+        ways: dict[str, Counter] = {}
+        for name, parameter in self.named_parameters():
+            way = ' '.join(self._params_init_info[parameter]['init_info'].split())
+            ways.setdefault(way, Counter())[name.split('.')[0]] += 1
+        for way, parts in ways.items():
+            counts = ', '.join(f'{count} of {part}' for part, count in parts.items())
+            print_log(f'weights: {way}: {counts}', logger='current')
+
+
 class _MissingOps(types.ModuleType):
-    """Stands for ``mmcv._ext``: importable, and every op says why it cannot run."""
+    """Stands in for ``mmcv._ext``: importable, and every op raises an error that says why it cannot run."""
 
     def __getattr__(self, name: str):
         if name.startswith('__'):
@@ -138,7 +158,7 @@ def name_torchvision_ops() -> None:
 
 
 def register_config_package() -> None:
-    """Let configs inherit from ours, ``_base_ = 'mmseg_wsss::toco/....py'``, and from mmseg's also with its fork.
+    """Let configs inherit from ours, ``_base_ = 'mmseg_wsss::toco/....py'``, and, with the fork, from mmseg's.
 
     mmengine looks for the ``.mim`` folder of a distribution beside its metadata, which is not where an editable
     installation or a checkout on the path has it. Where no distribution has the name, it looks beside the module.
@@ -151,7 +171,7 @@ def register_config_package() -> None:
 
 
 def apply() -> None:
-    """Fill every gap that this environment has; calling it again changes nothing."""
+    """Apply every workaround that this environment needs; calling it again changes nothing."""
     check_versions()
     stand_in_for_mmcv_ops()
     name_torchvision_ops()

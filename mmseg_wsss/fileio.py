@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all, and what they hold."""
+"""Files that are written completely or not at all, and their hashes."""
 
 import hashlib
 import os
@@ -10,20 +10,20 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Write to the path that this gives, which becomes ``path`` when the block ends without an error.
+    """Yield a temporary path, which is renamed to ``path`` when the block ends without an error.
 
     .. code-block:: python
 
         with whole_file('masks/a.png') as temporary:
             image.save(temporary)
 
-    A reader never meets half a file, and an error in the block leaves what was at ``path`` before.
+    A reader never sees half a file, and after an error in the block ``path`` is unchanged.
 
     Args:
         path: File to write or replace; its folder is made.
 
     Yields:
-        A hidden path in the same folder (renaming does not work across disks) with the same extension (many writers
+        A hidden path in the same folder (a rename is not atomic across disks) with the same extension (many writers
         choose the format by it), different in each process.
 
     Raises:

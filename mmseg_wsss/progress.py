@@ -13,14 +13,14 @@ _PERIOD = 30.0  # seconds between two states in a log file
 def progress_bar(
     iterable: Iterable | None = None, *, text: str, unit: str = ' images', delay: float = 0, **options: Any
 ) -> tqdm:
-    """A ``tqdm`` bar of the first process; where stderr is no terminal, a state every half minute.
+    """A ``tqdm`` bar of the first process; if stderr is not a terminal, a line every half minute.
 
     Args:
-        iterable: What the bar goes through; None to call ``update()``.
-        text: What is done.
+        iterable: What to iterate over; None to call ``update()``.
+        text: Description of the work.
         unit: What is counted.
         delay: Seconds after which the bar is shown.
-        options: Others of ``tqdm``, such as ``total``.
+        options: Further options of ``tqdm``, such as ``total``.
     """
     if not sys.stderr.isatty():
         options.update(mininterval=_PERIOD, miniters=1)

@@ -16,11 +16,11 @@ CLASSES = ('background', 'cat', 'dog', 'cow')
 
 def random_sample(seed, height=11, width=13):
     rng = np.random.default_rng(seed)
-    truth = rng.choice([0, 1, 2, 255], (1, height, width))  # cow is in no truth
+    ground_truth = rng.choice([0, 1, 2, 255], (1, height, width))  # cow is in no ground truth
     cam = np.round(rng.random((3, height, width)), 1)  # many values fall exactly on a threshold
     return {
         'img_path': f'{seed}.jpg',
-        'gt_sem_seg': {'data': torch.from_numpy(truth)},
+        'gt_sem_seg': {'data': torch.from_numpy(ground_truth)},
         'pred_sem_seg': {'data': torch.from_numpy(rng.choice([0, 1, 2, 255], (1, height, width)))},
         'cam': {'data': torch.from_numpy(cam).float()},
         'cam_aux': {'data': torch.from_numpy(rng.random((3, height, width))).float()},

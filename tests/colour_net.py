@@ -102,16 +102,16 @@ def make_data(root: Path, *, count: int = 6, side: int = 24) -> Path:
     return root
 
 
-def gated_cams(root: Path, name: str, *, gate: bool = True) -> np.ndarray:
+def masked_cams(root: Path, name: str, *, mask_by_labels: bool = True) -> np.ndarray:
     """The CAMs (3, H, W) of an image."""
     cams = np.array(Image.open(root / 'images' / f'{name}.png')).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
     tags = json.loads((root / 'tags.json').read_text())[f'{name}.png']
-    return cams * np.array([not gate or kind in tags for kind in CLASSES], np.float32)[:, None, None]
+    return cams * np.array([not mask_by_labels or kind in tags for kind in CLASSES], np.float32)[:, None, None]
 
 
-def expected(root: Path, name: str, threshold: float, *, gate: bool = True) -> np.ndarray:
+def expected(root: Path, name: str, threshold: float, *, mask_by_labels: bool = True) -> np.ndarray:
     """The labels of an image by its pixels."""
-    cams = gated_cams(root, name, gate=gate)
+    cams = masked_cams(root, name, mask_by_labels=mask_by_labels)
     return np.where(cams.max(axis=0) > np.float32(threshold), cams.argmax(axis=0) + 1, 0).astype(np.uint8)
 
 

@@ -37,8 +37,14 @@ def test_header_says_what_it_reproduces_the_number_the_time_and_the_command(path
 
 
 def evaluation_loaders(cfg: Config) -> list:
-    """Those that the config has: own photos have no truth to validate against."""
+    """Those that the config has: own photos have no ground truth to validate against."""
     return [loader for loader in (cfg.val_dataloader, cfg.test_dataloader) if loader is not None]
+
+
+def test_evaluation_keeps_images_without_tags(path):
+    """ImageTagDataset skips them in training alone, unless ``test_mode`` is missing."""
+    for loader in evaluation_loaders(Config.fromfile(path)):
+        assert (loader.dataset.type, loader.dataset.test_mode) == ('ImageTagDataset', True)
 
 
 def crop_of(cfg: Config) -> tuple[int, int]:
@@ -94,9 +100,9 @@ def test_second_stages_see_whole_patches(path):
         assert loss.patch_size == min(crop) // 4, 'a quarter of the crop, as in the paper'
     else:
         assert 'SegmentationClassA' in cfg.train_dataloader.dataset.mask_dir, (
-            'the counterpart learns from ground truth masks'
+            'the counterpart learns from ground-truth masks'
         )
-        assert cfg.train_dataloader.dataset.data_prefix.truth_path is None
+        assert cfg.train_dataloader.dataset.data_prefix.ground_truth_path is None
 
 
 def test_second_stages_have_a_position_for_every_patch_of_the_crop(path):

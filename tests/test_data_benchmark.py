@@ -100,13 +100,13 @@ def test_weaktr_table_shows_medians_and_ratios():
             'x': dict(
                 images=8,
                 runs=dict(
-                    plain=runs(([4.0, 8.0], [4.0, 4.0], 1000), ([8.0], [4.0], 1200)), ours=runs(([2.0], [1.6], 440))
+                    reference=runs(([4.0, 8.0], [4.0, 4.0], 1000), ([8.0], [4.0], 1200)), ours=runs(([2.0], [1.6], 440))
                 ),
             )
         },
     )
     assert weaktr_step.to_table(record).splitlines()[-2:] == [
-        '| x | plain | 1.00 | 0.500 | 1,100 | 100% | 1.00x | 1.00x |',
+        '| x | reference | 1.00 | 0.500 | 1,100 | 100% | 1.00x | 1.00x |',
         '| x | ours | 4.00 | 0.200 | 440 | 40% | 4.00x | 2.50x |',
     ]
 
@@ -115,10 +115,10 @@ def test_weaktr_ways_agree_on_a_tiny_network():
     arch = dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=64)
     results = {}
     for train, shape in ((True, (2, 3, 64, 64)), (False, (1, 3, 48, 80))):
-        for way in (weaktr_step.PLAIN, weaktr_step.OURS):
+        for way in (weaktr_step.REFERENCE, weaktr_step.OURS):
             run = weaktr_step.measure(way, arch=arch, shape=shape, train=train, iters=2, amp=False, device='cpu')
             assert len(run['seconds']) == len(run['cpu_seconds']) == 2
             results[way] = run['results']
         # three steps of training, or the same CAMs three times
-        np.testing.assert_allclose(results['ours'], results['plain'], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(results['ours'], results['reference'], rtol=1e-5, atol=1e-7)
         assert np.ptp(results['ours'], axis=0).max() > 1e-5 or not train

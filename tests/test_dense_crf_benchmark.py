@@ -22,15 +22,15 @@ def test_side_by_side(tmp_path, capsys):
     options = ['--images', '2', '--scale', '0.1', '--preset', 'toco', '--device', 'cpu', '--partial', str(partial)]
     dense_crf.main([*options, '--workers', '0', '--json', str(out)])
     (record,) = json.loads(out.read_text())
-    assert [one['name'] for one in record['side_by_side']] == ['0', '1']
-    assert [one['size'] for one in record['side_by_side']] == [[38, 50]] * 2
+    images = [json.loads(line) for line in partial.read_text().splitlines()]
+    assert [(one['name'], one['size']) for one in images] == [('0', [38, 50]), ('1', [38, 50])]
     summary = record['summary']
     assert 0.9 < summary['equal, worst image'] <= summary['equal DenseCRF ExactCRF'] <= 1
     torch.manual_seed(0)
     samples = [dense_crf.shrunk(sample, 0.1) for sample in dense_crf.drawn(2)]
     label = np.stack([sample.scores[0].argmax(dim=0).numpy() for sample in samples])
-    truth = np.stack([sample.truth.numpy() for sample in samples])
-    ious = [((label == k) & (truth == k)).sum() / ((label == k) | (truth == k)).sum() for k in range(3)]
+    ground_truth = np.stack([sample.ground_truth.numpy() for sample in samples])
+    ious = [((label == k) & (ground_truth == k)).sum() / ((label == k) | (ground_truth == k)).sum() for k in range(3)]
     assert summary['mIoU alone'] == pytest.approx(100 * np.mean(ious))
     assert f'| predictions alone | {100 * np.mean(ious):.2f} |' in capsys.readouterr().out
 
@@ -53,7 +53,7 @@ def test_workers(monkeypatch):
     found = dense_crf.measure_workers(iter(samples), args)
     assert {count: len(speeds) for count, speeds in found.items()} == {'1': 2, '2': 2}
     assert min(min(speeds) for speeds in found.values()) > 0
-    table = dense_crf.to_table(dict(side_by_side=[], workers={'1': [2.0, 1.0, 3.0], '2': [3.4, 9.0, 1.0]}))
+    table = dense_crf.to_table(dict(workers={'1': [2.0, 1.0, 3.0], '2': [3.4, 9.0, 1.0]}))
     assert table.splitlines()[2:] == ['| 1 | 2.00 | 1.00 |', '| 2 | 3.40 | 0.85 |']
 
 
@@ -66,11 +66,10 @@ def test_classes(monkeypatch, capsys, tmp_path):
     crf_classes.main(['--images', '2', '--sharpen', '0.1', '30', '--json', str(out)])
     (record,) = json.loads(out.read_text())
     assert record['pixels'] == 2 * 38 * 50
-    assert {count: len(found) for count, found in record['by_count'].items()} == {
-        str(count): 2 for count in crf_classes.COUNTS
-    }
+    assert list(record['by_count']) == [str(count) for count in crf_classes.COUNTS]
+    assert min(record['by_count'].values()) > 0
     for one in record['by_limit']:
         scores = [(one['sharpen'] * sample.scores[0].log()).softmax(dim=0) for sample in samples]
-        assert one['classes'] == [(score.amax(dim=(1, 2)) > one['limit']).sum() for score in scores]
-        assert one['changed'] == [0, 0] or one['limit'] > 0
+        assert one['classes'] == sum((score.amax(dim=(1, 2)) > one['limit']).sum().item() for score in scores) / 2
+        assert one['changed'] == 0 or one['limit'] > 0
     assert '| x0.1 | 0 | 3.0 |' in capsys.readouterr().out

@@ -209,15 +209,15 @@ def test_guard_accepts_what_can_work(monkeypatch, versions):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'torch': '2.5.1'}, "torch 2.5.1 cannot work, >=2.6 is needed; mend it with: pip install 'torch>=2.6'"),
-        ({'mmcv_lite': None}, "mmcv is missing; mend it with: pip install 'mmcv-lite>=2.0.0,<2.2.0'"),
+        ({'torch': '2.5.1'}, "torch 2.5.1 cannot work, >=2.6 is needed; fix it with: pip install 'torch>=2.6'"),
+        ({'mmcv_lite': None}, "mmcv is missing; fix it with: pip install 'mmcv-lite>=2.0.0,<2.2.0'"),
         (
             {'mmcv_lite': None, 'mmcv': '2.2.0'},
-            "mmcv 2.2.0 cannot work, >=2.0.0,<2.2.0 is needed; mend it with: pip install 'mmcv>=2.0.0,<2.2.0'",
+            "mmcv 2.2.0 cannot work, >=2.0.0,<2.2.0 is needed; fix it with: pip install 'mmcv>=2.0.0,<2.2.0'",
         ),
         (
             {'mmcv_lite': None, 'mmcv_full': '1.7.1'},
-            'mmcv-full 1.7.1 cannot work, >=2.0.0,<2.2.0 is needed; mend it with: '
+            'mmcv-full 1.7.1 cannot work, >=2.0.0,<2.2.0 is needed; fix it with: '
             "pip uninstall -y mmcv-full && pip install 'mmcv>=2.0.0,<2.2.0'",
         ),
         (
@@ -226,7 +226,7 @@ def test_guard_accepts_what_can_work(monkeypatch, versions):
         ),
         (
             {'mmsegmentation': '0.30.0'},
-            "mmsegmentation 0.30.0 cannot work, >=1.2.0 is needed; mend it with: pip install 'mmsegmentation>=1.2.0'",
+            "mmsegmentation 0.30.0 cannot work, >=1.2.0 is needed; fix it with: pip install 'mmsegmentation>=1.2.0'",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_random_resize_is_relative_to_a_shorter_side_of_520(cfg):
 def test_augmentation_and_padding(cfg):
     kinds = [step.type for step in cfg.train_dataloader.dataset.pipeline]
     assert kinds[2:] == [
-        'LoadTruth', 'RandomResize', 'RandomMixedCrop', 'RandomFlip', 'PhotoMetricDistortion', 'PackWSSSInputs',
+        'LoadGroundTruth', 'RandomResize', 'RandomMixedCrop', 'RandomFlip', 'PhotoMetricDistortion', 'PackWSSSInputs',
     ]  # fmt: skip
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert steps['RandomMixedCrop'] == dict(type='RandomMixedCrop', crop_size=(480, 480), cat_max_ratio=0.75)

@@ -11,10 +11,11 @@ from types import ModuleType
 import pytest
 from pool_job import Job, Unmakeable
 
+from mmseg_wsss.cores import usable_cores
 from mmseg_wsss.datasets.image_labels.names import image_name
-from mmseg_wsss.worker_pool import WorkerDiedError, WorkerPool, run_tasks, usable_cores
+from mmseg_wsss.worker_pool import WorkerDiedError, WorkerPool, run_tasks
 
-DIED = 'a worker process died, perhaps of too little memory: give fewer --workers'
+DIED = 'a worker process died, perhaps for lack of memory: use fewer --workers'
 
 
 def run(tasks, workers):
@@ -69,7 +70,7 @@ def test_a_worker_that_died_while_idle_is_reported():
     while not pool._executor._broken and time.monotonic() < deadline:
         time.sleep(0.01)
     with pytest.raises(WorkerDiedError, match=DIED), pool:
-        pool.submit(2)
+        list(pool.results(2))
 
 
 @pytest.mark.parametrize('end', [signal.SIGKILL, signal.SIGINT])

@@ -7,37 +7,17 @@ import torch
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from toy_runs import MODEL as TOCO
 
 from mmseg_wsss.models import SingleStage
 from mmseg_wsss.structures import image_scores
 
-HEAD = {'type': 'ClsCAMHead', 'num_classes': 3, 'in_channels': 24}
-NORMALISATION = {'mean': [120.0] * 3, 'std': [60.0] * 3, 'bgr_to_rgb': True, 'pad_val': 0, 'seg_pad_val': 255}
-MODEL = {
+PARTS = ('data_preprocessor', 'backbone', 'cam_head', 'aux_cam_head', 'refiner', 'test_cfg')
+MODEL = {name: TOCO[name] for name in PARTS} | {
     'type': 'FusedDepths',
-    'data_preprocessor': {'type': 'WSSSDataPreProcessor', 'size': (64, 64), **NORMALISATION},
-    'backbone': {
-        'type': 'TokenViT',
-        'arch': {'embed_dims': 24, 'num_layers': 3, 'num_heads': 2, 'feedforward_channels': 48},
-        **{'img_size': 64, 'patch_size': 8, 'out_indices': (1, 2)},
-    },
-    'cam_head': HEAD | {'in_index': 1},
-    'aux_cam_head': HEAD | {'in_index': 0},
-    'refiner': {'type': 'PAR', 'num_iter': 2, 'dilations': (1, 2)},
     'loss_agree': {'type': 'AgreementLoss', 'loss_weight': 0.5},
     'starts': {'loss_seg': 2},
-    'decode_head': {
-        'type': 'FCNHead',
-        'in_channels': 24,
-        'in_index': 1,
-        'channels': 16,
-        'num_convs': 1,
-        'concat_input': False,
-        'norm_cfg': None,
-        'num_classes': 4,
-        'align_corners': False,
-    },
-    'test_cfg': {'mode': 'whole', 'cam': True},
+    'decode_head': {key: value for key, value in TOCO['decode_head'].items() if key != 'loss_decode'},
 }
 
 

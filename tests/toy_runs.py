@@ -162,7 +162,11 @@ def toco_config(folder: Path) -> Config:
             'val_evaluator': {'type': 'CAMIoUMetric'},
             'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 6, 'val_interval': 2},
             'val_cfg': {'type': 'ValLoop'},
-            'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 1e-3}},
+            'optim_wrapper': {
+                'type': 'OptimWrapper',
+                'constructor': 'SummaryOptimWrapperConstructor',
+                'optimizer': {'type': 'AdamW', 'lr': 1e-3},
+            },
             'param_scheduler': [{'type': 'PolyLR', 'power': 0.9, 'by_epoch': False, 'begin': 0, 'end': 6}],
             'default_hooks': {'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 3}},
             'custom_hooks': [
@@ -190,7 +194,7 @@ def stage1_config(folder: Path) -> Config:
 
 
 def stage2_config(folder: Path) -> Config:
-    """The same for WeakTr's second stage, the true masks in the place of pseudo-masks."""
+    """The same for WeakTr's second stage, the ground-truth masks in the place of pseudo-masks."""
     cfg = toco_config(folder)
     cfg.model = STAGE2
     train = cfg.train_dataloader.dataset

@@ -81,5 +81,5 @@ def run_test(toy, out, *options, name='test', config=None):
     masks = out / 'masks'
     files = [config or toy / 'toy.py', toy / 'toy.pth', '--work-dir', out, '--out', masks]
     load_tool('test.py').main([*map(str, files), *options])
-    written = {path.stem: np.array(Image.open(path)) for path in sorted(masks.iterdir())}
+    written = {path.stem: np.array(Image.open(path)) for path in sorted(masks.glob('*.png'))}
     return json.loads((out / f'{name}.json').read_text()), written

@@ -1,10 +1,10 @@
-"""Fetch pretrained weights into the cache folder: checked by SHA-256, whole or not at all.
+"""Download pretrained weights into the cache folder and check their SHA-256.
 
     python tools/download_weights.py deit_small
     python tools/download_weights.py https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth
 
-Prints the path of each file, for ``--cfg-options model.backbone.init_cfg.checkpoint=PATH``; the configs' URLs find
-files in the cache by themselves. The cache is $MMSEG_WSSS_CACHE or torch.hub's folder. docs/weights.md lists the names.
+Prints the path of each file, for ``--cfg-options model.backbone.init_cfg.checkpoint=PATH``; URLs in configs use the
+cache too. The cache is $MMSEG_WSSS_CACHE or torch.hub's folder. docs/weights.md lists the names.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Label images with a trained network: ``python tools/make_pseudo_labels.py CONFIG CHECKPOINT --out DIR``.
 
 DIR gets ``SegmentationClass/NAME.png`` (palette PNGs at the images' sizes), ``manifest.json`` (the settings) and
-``report.json``. The images are those of the config's ``test_dataloader``; ``--split`` takes others of the same folder,
-``--images train`` those of the ``train_dataloader``, whose masks are not needed. All go through the test pipeline. A
-run that was killed goes on where it stopped when it is called again. The exit status is 1 when an image could not be
-read.
+``report.json``. The images are those of the config's ``test_dataloader``; ``--split`` selects others of the same
+folder, ``--images train`` those of the ``train_dataloader``, whose masks are not needed. All use the test pipeline. A
+run that was interrupted continues where it stopped when it is started again. The exit status is 1 if an image could not
+be read.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='X',
         help="background threshold of the CAMs, in [0, 1) (default: the model's background_threshold)",
     )
-    add_background('--sweep', action='store_true', help='choose it: best mIoU on images with masks')
+    add_background('--sweep', action='store_true', help='choose the threshold with the best mIoU on images with masks')
     add('--sweep-split', metavar='FILE', help='labelled images of the sweep (default: those that are labelled)')
     add(
         '--refine',
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default='none',
         help="values: the config's keys par, label_crf, crf",
     )
-    add('--no-gate', dest='gate', action='store_false', help='keep classes that the image-level label does not name')
+    add('--all-classes', dest='mask_by_labels', action='store_false', help='keep classes that the tags do not name')
     add('--tta', action='store_true', help="segmentation at several scales and flips: the config's tta_pipeline")
     add('--shard', metavar='I/N', help='label every N-th image only, from the I-th of the sorted names (see docs)')
     add('--soft', action='store_true', help='write scores too, SoftScores/NAME.npz (see load_soft_scores)')
@@ -66,7 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         except ValueError as error:
             parser.error(f'--shard {error}')
         if args.sweep:
-            parser.error('--shard takes no --sweep: sweep once, without --shard, and give what it finds by --threshold')
+            parser.error('--shard does not work with --sweep: sweep once without --shard, and pass its --threshold')
     if args.workers < 0:
         parser.error('--workers must not be negative')
     return args
@@ -78,6 +78,7 @@ if __name__ == '__main__':
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, init_dist, is_distributed
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from torch import nn
 
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config, use_tta
@@ -89,9 +90,9 @@ from mmseg_wsss.pseudo_labels import (
     Scorer,
     Unreadable,
     build_dataset,
-    build_model,
     choose_source,
     label_images,
+    load_model,
     refiner_of,
     sweep_threshold,
     write_report,
@@ -100,10 +101,10 @@ from mmseg_wsss.worker_pool import WorkerDiedError
 
 
 def build_cfg(args: argparse.Namespace) -> Config:
-    """The config with the command line's values in it; ``args.source`` is decided.
+    """The config with the command line's values in it; sets ``args.source``.
 
     Raises:
-        ValueError: options that do not go together with each other or with the config.
+        ValueError: options that do not fit each other or the config.
     """
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -111,19 +112,14 @@ def build_cfg(args: argparse.Namespace) -> Config:
     if cfg.get('test_dataloader') is None:
         raise ValueError(f'{args.config} has no test_dataloader, so there are no images to label')
     args.source = choose_source(cfg.model, args.source)
-    background = args.sweep or args.threshold is not None
-    if args.source == 'seg' and background:
+    if args.source == 'seg' and (args.sweep or args.threshold is not None):
         raise ValueError('a segmentation has its own background: --threshold and --sweep are for CAMs (--source cam)')
     if args.source == 'cam' and args.tta:
-        raise ValueError('CAMs are taken at several scales and flips already (cam_scales): --tta is for segmentations')
+        raise ValueError('CAMs already use several scales and flips (cam_scales): --tta is for segmentations')
     if args.tta:
         use_tta(cfg)
     elif cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    if args.source == 'cam' and not background:
-        args.threshold = cfg.model.get('background_threshold')
-        if args.threshold is None:  # the default of a method's own class is known to its instances alone
-            args.threshold = MODELS.build(cfg.model).background_threshold
     return cfg
 
 
@@ -132,11 +128,11 @@ def settings_of(args: argparse.Namespace, cfg: Config, images: ImageList, sweep:
     refiner = refiner_of(cfg, args.refine)
     return {
         'checkpoint': file_sha256(args.checkpoint),
-        'images': images.fingerprint(tags=args.gate),
-        'threshold': args.threshold if sweep is None else {'sweep': sweep.fingerprint(tags=args.gate)},
+        'images': images.fingerprint(tags=args.mask_by_labels),
+        'threshold': args.threshold if sweep is None else {'sweep': sweep.fingerprint(tags=args.mask_by_labels)},
         'source': args.source,
         'refine': None if refiner is None else repr(MODELS.build(refiner)),  # with the defaults of its class
-        'gate': args.gate,
+        'mask_by_labels': args.mask_by_labels,
         'tta': args.tta,
         'soft': args.soft,
         'amp': args.amp,
@@ -148,7 +144,7 @@ def settings_of(args: argparse.Namespace, cfg: Config, images: ImageList, sweep:
 
 
 def first_process_says(function) -> Any:
-    """What the function returns in the first process, in all of them: files seen by several may change meanwhile."""
+    """The function's result in the first process, for all of them, because shared files may change meanwhile."""
     answer = [function() if get_rank() == 0 else None]
     broadcast_object_list(answer)
     return answer[0]
@@ -167,6 +163,9 @@ def main(argv: list[str] | None = None) -> int:
     if problem := unwritable(args.out):
         sys.exit(f'error: --out {problem}')
     cfg = build_cfg(args)
+    network = MODELS.build(cfg.model)
+    if args.source == 'cam' and args.threshold is None and not args.sweep:
+        args.threshold = network.background_threshold
     test = cfg.test_dataloader.dataset
     labelled = dict(cfg[f'{args.images}_dataloader'].dataset, pipeline=test.pipeline)
     images = ImageList(build_dataset(labelled, split=args.split), args.out, soft=args.soft)
@@ -190,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f'the sweep SKIPPED {one.error}', file=sys.stderr)
         finish_launch()
         return 1 if unseen else 0
-    skipped = run(args, cfg, images, sweep, manifest, found, left)
+    skipped = run(args, cfg, network, images, sweep, manifest, found, left)
     finish_launch()
     return 1 if skipped else 0
 
@@ -198,18 +197,20 @@ def main(argv: list[str] | None = None) -> int:
 def run(
     args: argparse.Namespace,
     cfg: Config,
+    network: nn.Module,
     images: ImageList,
     sweep: ImageList | None,
     manifest: Manifest,
     found: dict | None,
     left: list[int],
 ) -> list[Unreadable]:
-    """Sweep where it was not done, label what is left, report; returns the images that were skipped."""
+    """Sweep if necessary, label the remaining images, report; returns the images that were skipped."""
     refiner = refiner_of(cfg, args.refine)
     built = None if refiner is None else MODELS.build(refiner)
     in_workers = built is not None and on_cpu(built)
-    model = build_model(cfg, args.checkpoint, source=args.source)
-    scorer = Scorer(model, source=args.source, gate=args.gate, amp=args.amp, refiner=None if in_workers else built)
+    model = load_model(network, cfg, args.checkpoint, source=args.source)
+    beside = None if in_workers else built
+    scorer = Scorer(model, source=args.source, mask_by_labels=args.mask_by_labels, amp=args.amp, refiner=beside)
     loaders = cfg.test_dataloader.get('num_workers', 0)
     if found is None:
         found = {} if sweep is None else sweep_threshold(sweep, scorer, num_workers=loaders)
@@ -231,7 +232,7 @@ def run(
             loaders=loaders,
         )
     except WorkerDiedError as error:
-        raise WorkerDiedError(f'{error}; the next call goes on with the images that are left') from error
+        raise WorkerDiedError(f'{error}; the next call continues with the remaining images') from error
     unlabelled = {one for share in all_gather_object(mine) for one in share}
     skipped = sorted(unlabelled | {Unreadable(**one) for one in found.get('skipped', [])})
     if get_rank() == 0:

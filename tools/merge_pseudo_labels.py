@@ -1,8 +1,8 @@
 """Check that all shards of a job labelled their images: ``python tools/merge_pseudo_labels.py DIR``.
 
-DIR is the ``--out`` of tools/make_pseudo_labels.py with ``--shard I/N``. Every mask is opened. Missing shards and
-missing or damaged masks are named, and nothing is written; otherwise DIR/report.json sums up the shards' reports. The
-exit status is 1 when anything is wrong or an image was skipped.
+DIR is the ``--out`` of tools/make_pseudo_labels.py with ``--shard I/N``. Every mask is opened. If shards are missing,
+or masks are missing or damaged, they are named and nothing is written; otherwise DIR/report.json combines the shards'
+reports. The exit status is 1 if there was a problem or an image was skipped.
 """
 
 import argparse

@@ -4,10 +4,9 @@
     python tools/pack_voc_submission.py work_dirs/test_masks work_dirs/submission \\
         --list data/VOCdevkit/VOC2012/ImageSets/Segmentation/test.txt --images data/VOCdevkit/VOC2012/JPEGImages
 
-Written are OUT/results/VOC2012/Segmentation/comp6_test_cls/IMAGE.png, the predictions byte for byte, and
-OUT/results.tar to upload. Nothing is written when a listed prediction is missing, a file is there that is not listed,
-or one is no palette PNG with VOC's colours, holds other ids than 0..20 or, where --images is given, has another size
-than its image.
+It writes OUT/results/VOC2012/Segmentation/comp6_test_cls/IMAGE.png, the predictions byte for byte, and OUT/results.tar
+to upload. Nothing is written if a listed prediction is missing, a file is not listed, or a prediction is not a palette
+PNG with VOC's colours, has ids other than 0..20 or, with --images, has another size than its image.
 """
 
 import argparse
@@ -46,7 +45,7 @@ from mmseg_wsss.fileio import unwritable, whole_file
 FOLDER = Path('results', 'VOC2012', 'Segmentation', 'comp6_test_cls')
 IDS = range(21)
 EXTRA = 'prediction that the list does not name'
-WRONG_FORMAT = 'prediction that is no palette PNG with the colours of VOC'
+WRONG_FORMAT = 'prediction that is not a palette PNG with the colours of VOC'
 _COLOURS = [value for colour in voc_palette(len(IDS)) for value in colour]
 
 
@@ -82,7 +81,7 @@ def check_predictions(folder: Path, ann_file: Path, images: Path | None) -> list
     """The predictions of a split list in its order.
 
     Raises:
-        SubmissionError: everything that is wrong with them, at once.
+        SubmissionError: with all problems at once.
     """
     problems = Problems(SubmissionError)
     found = find_images(str(folder), IMAGE_SUFFIXES, problems)  # a .jpg among them is an error, not overlooked
@@ -107,15 +106,15 @@ def check_predictions(folder: Path, ann_file: Path, images: Path | None) -> list
 
 
 def pack(paths: Sequence[Path], out: Path) -> Path:
-    """Copy the predictions into the folders that the server asks for, and into a tar file; returns the latter.
+    """Copy the predictions into the folders that the server requires, and into a tar file; returns the latter.
 
-    The tar file depends on the predictions alone: the same ones give the same bytes.
+    The tar file depends on the predictions alone: equal predictions give equal bytes.
 
     Raises:
-        ValueError: there is a package already.
+        ValueError: a package already exists.
     """
     if (out / FOLDER.parts[0]).exists():
-        raise ValueError(f'{out / FOLDER.parts[0]} is there already: give another OUT, or remove it first')
+        raise ValueError(f'{out / FOLDER.parts[0]} already exists: choose another OUT, or remove it first')
     out.mkdir(parents=True, exist_ok=True)
     making = out / f'.results.{os.getpid()}'
     try:

@@ -1,7 +1,7 @@
 """Print every published number, the commands that reproduce it, and ours: ``python tools/published_numbers.py``.
 
 A markdown table of configs/published_numbers.yml, then the commands of the pseudo-labels that second stages learn
-from. A training that several rows share is to be run once; all paths are relative to the repository.
+from. A training that several rows share needs to be run only once; all paths are relative to the repository.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def training(name: str, run: dict[str, Any]) -> str:
 
 
 def after(command: str, name: str, run: dict[str, Any]) -> str:
-    """A command on what a training left, with the config that it saved: the one with all options in it."""
+    """A command on the result of a training, with the config that it saved, which includes all options."""
     folder = f'work_dirs/{name}'
     return command.format(
         config=f'{folder}/{Path(run["config"]).name}', checkpoint=f'$(cat {folder}/last_checkpoint)', dir=folder

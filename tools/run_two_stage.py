@@ -1,49 +1,44 @@
 """Both stages in one command: ``python tools/run_two_stage.py CAM_CONFIG SEG_CONFIG --work-dir DIR``.
 
 Trains the first stage, labels its training images, trains the second stage on these labels, and tests both; with
-``--fully`` the fully supervised counterpart of the second stage too. Prints a table, which stays in DIR/README.md. Each
-command is printed before it runs, and the first that fails ends the run. A second call goes on: trainings from their
-latest checkpoint, labelling with the images that are missing; what is complete is left as it is. Other configs or
-options need another DIR.
+``--fully`` the fully supervised counterpart of the second stage too. Prints a table and saves it as DIR/README.md. Each
+command is printed before it runs, and the first one that fails ends the run. A second call continues: trainings from
+their latest checkpoint, labelling with the missing images; complete results are kept. Other configs or options need
+another DIR. Other options, after the configs, are those of ``tools/make_pseudo_labels.py``: by default ``--refine
+crf-labels`` and, if the first stage has CAMs and its test set masks, ``--sweep`` on the images that are labelled.
 """
 
 import argparse
 import json
+import runpy
 import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
+TOOLS = Path(__file__).resolve().parent
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
+    """Read the command line; options that it does not know are ``labels``, those of the label tool."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add('cam_config', type=Path, help='config of the first stage: a network with CAMs, or any mmseg network')
     add('seg_config', type=Path, help='config of the second stage, trained on masks')
-    add('--fully', type=Path, metavar='CONFIG', help='train and test the fully supervised counterpart too')
+    add('--fully', dest='fully_config', type=Path, metavar='CONFIG', help='train and test the counterpart too')
     add('--work-dir', type=Path, required=True, metavar='DIR', help='where everything goes')
-    add('--seed', default='0', help='of every training (default: 0)')
+    add('--seed', type=int, default=0, help='of every training (default: 0)')
     for stage in ('cam', 'seg', 'fully'):
-        add(f'--{stage}-options', nargs='+', default=[], metavar='KEY=VALUE', help='override values of this config')
-    labels = parser.add_argument_group('pseudo-labels (see tools/make_pseudo_labels.py)')
-    labels.add_argument('--split', metavar='FILE', help="images to label (default: the first stage's training list)")
-    background = labels.add_mutually_exclusive_group()
-    background.add_argument('--threshold', type=float, metavar='X', help='background threshold of the CAMs')
-    background.add_argument(
-        '--sweep-split', metavar='FILE', help='images with masks to choose it on (default: those that are labelled)'
-    )
-    labels.add_argument('--refine', default='crf-labels', choices=['none', 'par', 'crf-labels', 'crf-scores'])
-    labels.add_argument('--workers', default='0', metavar='N', help='processes that refine and write (default: 0)')
-    args = parser.parse_args(argv)
-    for path in filter(None, (args.cam_config, args.seg_config, args.fully)):
+        text = 'override values of this config'
+        add(f'--{stage}-options', dest=stage, nargs='+', default=(), metavar='KEY=VALUE', help=text)
+    args, args.labels = parser.parse_known_args(argv)
+    for path in filter(None, (args.cam_config, args.seg_config, args.fully_config)):
         if not path.is_file():
             parser.error(f'there is no config {path}')
-    if args.threshold is not None and not 0 <= args.threshold < 1:
-        parser.error(f'--threshold must be in [0, 1), got {args.threshold}')
     return args
 
 
@@ -53,33 +48,29 @@ if __name__ == '__main__':
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import read_config
-from mmseg_wsss.fileio import unwritable, whole_file
+from mmseg_wsss.fileio import unwritable, write_text
 from mmseg_wsss.pseudo_labels import choose_source
 
-TOOLS = Path(__file__).resolve().parent
 
-
-def call(tool: str, *arguments: str | Path) -> None:
-    """Print a command and run it.
-
-    Raises:
-        SystemExit: it failed.
-    """
+def call(tool: str, *arguments: object) -> None:
+    """Print a command and run it; if it fails, SystemExit names it."""
     command = [sys.executable, str(TOOLS / tool), *map(str, arguments)]
     print(f'\n$ {shlex.join(command)}', flush=True)
-    status = subprocess.run(command, check=False).returncode
-    if status:
-        raise SystemExit(f'error: exit status {status} of\n  {shlex.join(command)}\nThe same call goes on from there.')
+    if status := subprocess.run(command, check=False).returncode:
+        raise SystemExit(
+            f'error: exit status {status} of\n  {shlex.join(command)}\nThe same call continues from there.'
+        )
 
 
 def is_newer(result: Path, source: Path) -> bool:
-    """Whether the result is there and was made after what it is made of."""
+    """Whether the result exists and is newer than its inputs."""
     return result.is_file() and result.stat().st_mtime >= source.stat().st_mtime
 
 
 def last_checkpoint(folder: Path, cfg: Config) -> Path | None:
-    """The checkpoint that a complete training with this config left; None where it is not complete."""
+    """The last checkpoint of a complete training with this config; None if it is not complete."""
     last, loop = folder / 'last_checkpoint', cfg.train_cfg
     name = Path(last.read_text()).name if last.is_file() else ''
     end = loop.get('max_iters') or loop.max_epochs
@@ -89,63 +80,104 @@ def last_checkpoint(folder: Path, cfg: Config) -> Path | None:
 class Stage:
     """A config with the options of the command line, and the folder where it is trained and tested."""
 
-    def __init__(self, config: Path, options: list[str], folder: Path) -> None:
+    def __init__(self, config: Path, options: Sequence[str], folder: Path) -> None:
         self.config, self.folder = config, folder
         self.options = ['--cfg-options', *options] if options else []
         parser = argparse.ArgumentParser()
         parser.add_argument('--cfg-options', nargs='+', default={}, action=DictAction)
         self.cfg = read_config(config, parser.parse_args(self.options).cfg_options)
+        self.images = self.cfg.train_dataloader.dataset
+        tested = (self.cfg.get('test_dataloader') or {}).get('dataset') or {}
+        self.has_masks = bool((tested.get('data_prefix') or {}).get('seg_map_path'))
 
-    def train(self, seed: str, *, masks: Path | None = None) -> Path:
-        """Train, on these masks where some are given, unless that is done; returns the last checkpoint."""
+    def train(self, seed: int, masks: Path | None = None) -> Path:
+        """Train unless that is done, on these masks if some are given; returns the last checkpoint."""
         options = self.options
         if masks is not None:
-            key = 'mask_dir' if 'mask_dir' in self.cfg.train_dataloader.dataset else 'data_prefix.seg_map_path'
+            key = 'mask_dir' if 'mask_dir' in self.images else 'data_prefix.seg_map_path'
             options = [*(options or ['--cfg-options']), f'train_dataloader.dataset.{key}={masks.resolve()}']
         if last_checkpoint(self.folder, self.cfg) is None:
             call('train.py', self.config, '--work-dir', self.folder, '--resume', '--seed', seed, *options)
         return last_checkpoint(self.folder, self.cfg)
 
     def test(self, checkpoint: Path, *flags: str) -> dict[str, float | None]:
-        """Test unless there is a result newer than the checkpoint; returns the metrics."""
+        """Test unless there are no masks or there is a result newer than the checkpoint; returns the metrics."""
+        if not self.has_masks:
+            return {}
         result = self.folder / f'test{"".join(flags).replace("--", "_")}.json'
         if not is_newer(result, checkpoint):
             call('test.py', self.config, checkpoint, '--work-dir', self.folder, *flags, *self.options)
         return json.loads(result.read_text(encoding='utf-8'))['metrics']
 
     def segmentation(self, checkpoint: Path) -> dict[str, float]:
-        """mIoU of the segmentation by how it was tested; nothing where there are no masks to compare with."""
+        """mIoU of the segmentation by how it was tested."""
         tests = {'single scale': ()}
         if self.cfg.get('tta_model') is not None:
             tests |= {'multi-scale': ('--tta',), 'multi-scale + CRF': ('--tta', '--crf')}
         metrics = {how: self.test(checkpoint, *flags) for how, flags in tests.items()}
-        values = {how: one.get('seg/mIoU', one.get('mIoU')) for how, one in metrics.items()}
-        return {f'segmentation, {how}': value for how, value in values.items() if value is not None}
+        return {f'segmentation, {how}': one.get('seg/mIoU', one.get('mIoU')) for how, one in metrics.items() if one}
 
 
-def label(args: argparse.Namespace, stage: Stage, checkpoint: Path) -> dict[str, str]:
-    """Label the first stage's training images; what the sweep of thresholds found, for the table."""
-    out, found = args.work_dir / 'labels', args.work_dir / 'labels/manifest.json'
-    split, background = ['--split', args.split] if args.split else [], []
-    if choose_source(stage.cfg.model) == 'cam':  # a segmentation has its own background
-        listed = args.sweep_split or args.split or stage.cfg.train_dataloader.dataset.get('ann_file', '')
-        background = ['--sweep', '--sweep-split', listed] if args.threshold is None else ['--threshold', args.threshold]
-    more = [*background, '--refine', args.refine, '--workers', args.workers, *stage.options]
-    call('make_pseudo_labels.py', stage.config, checkpoint, '--out', out, '--images', 'train', *split, *more)
-    one = json.loads(found.read_text(encoding='utf-8'))['found']
-    return {'CAM, images of the sweep': f'{one["mIoU"]:.1f} (at {one["threshold"]:.2f})'} if 'mIoU' in one else {}
+def run_two_stage(
+    cam_config: Path, seg_config: Path, work_dir: Path, *, fully_config: Path | None = None, seed: int = 0,
+    labels: Sequence[str] = (), **options: Sequence[str],
+) -> str:  # fmt: skip
+    """Do what is left to do; returns the table.
 
+    Args:
+        cam_config, seg_config, fully_config: First and second stage and, where wanted, the counterpart.
+        work_dir: Folder of everything.
+        seed: Of every training.
+        labels: Options of ``make_pseudo_labels.py``.
+        **options: ``cam``, ``seg``, ``fully``: KEY=VALUE that override values of this config.
 
-def compare(labels: Path, dataset: Config, split: str | None) -> dict[str, str]:
-    """Compare the labels with ground truth, where the second stage's training set names it."""
-    truth = (dataset.get('data_prefix') or {}).get('truth_path')
-    if truth is None:
-        return {}
-    root, split = Path(dataset.get('data_root') or ''), split or dataset.get('ann_file')
-    names = ['--split', next(path for path in (root / split, Path(split)) if path.is_file())] if split else []
-    if not is_newer(labels / 'iou.json', labels / 'report.json'):
-        call('analysis_tools/mask_iou.py', labels, root / truth, *names)
-    return {'pseudo-labels': f'{json.loads((labels / "iou.json").read_text())["mIoU"]:.1f}'}
+    Raises:
+        SystemExit: the stages or options do not go together, or a command failed.
+    """
+    configs = {'cam': cam_config, 'seg': seg_config, 'fully': fully_config}
+    stages = {name: Stage(path, options.get(name, ()), work_dir / name) for name, path in configs.items() if path}
+    cam, seg, out = stages['cam'], stages['seg'], work_dir / 'labels'
+    # Check first what would otherwise fail after hours: stages that do not fit each other, wrong options, no CRF.
+    classes = [one.images.get('classes') for one in stages.values()]
+    if any(list(one or ()) != list(classes[0] or ()) for one in classes):
+        raise SystemExit(f'error: the stages have different classes: {classes}')
+    init_default_scope(cam.cfg.get('default_scope', 'mmseg'))
+    MODELS.build({'type': 'DenseCRF'})
+    given = any(one.startswith('--threshold') for one in labels)
+    sweep = choose_source(cam.cfg.model) == 'cam' and cam.has_masks and not given
+    labels = ['--out', str(out), '--images', 'train', '--refine', 'crf-labels', *['--sweep'] * sweep, *labels]
+    check = runpy.run_path(str(TOOLS / 'make_pseudo_labels.py'))['parse_args']
+    wanted = check([str(cam.config), str(cam.config), *labels])
+    fixed = dict(out=str(out), images='train', source=None, shard=None, launcher='none', cfg_options=None)
+    if any(getattr(wanted, name) != value for name, value in fixed.items()):
+        raise SystemExit(f'error: not to be given here: --{", --".join(fixed)}'.replace('_', '-'))
+    if sweep and not (wanted.split or wanted.sweep_split):
+        labels += ['--sweep-split', cam.images.get('ann_file', '')]
+
+    checkpoint = cam.train(seed)
+    metrics = cam.test(checkpoint)
+    rows = {f'first stage, {key}': f'{value:.1f}' for key, value in metrics.items() if key.endswith('mIoU') and value}
+    call('make_pseudo_labels.py', cam.config, checkpoint, *labels, *cam.options)
+    found = json.loads((out / 'manifest.json').read_text(encoding='utf-8'))['found']
+    if 'mIoU' in found:
+        rows['CAM, images of the sweep'] = f'{found["mIoU"]:.1f} (at {found["threshold"]:.2f})'
+    if masks := (seg.images.get('data_prefix') or {}).get('ground_truth_path'):
+        root, listed = Path(seg.images.get('data_root') or ''), wanted.split or seg.images.get('ann_file')
+        names = ['--split', root / listed if (root / listed).is_file() else listed] if listed else []
+        if not is_newer(out / 'iou.json', out / 'report.json'):
+            call('analysis_tools/mask_iou.py', out, root / masks, *names)
+        rows['pseudo-labels'] = f'{json.loads((out / "iou.json").read_text())["mIoU"]:.1f}'
+    values = seg.segmentation(seg.train(seed, out / 'SegmentationClass'))
+    bounds = stages['fully'].segmentation(stages['fully'].train(seed)) if fully_config else {}
+    for name, value in values.items():
+        bound = f'{bounds[name]:.1f} ({100 * value / bounds[name]:.1f} %)' if name in bounds else ''
+        rows[name] = f'{value:.1f} | {bound}'
+    table = '| mIoU in % | two stages | fully supervised counterpart (share of it) |\n|---|--:|--:|\n'
+    table += ''.join(f'| {name} | {row} |{"" if "|" in row else "  |"}\n' for name, row in rows.items())
+    table = table if rows else 'The test sets have no masks, so nothing was measured.\n'
+    about = ', '.join(one.config.stem for one in stages.values())
+    write_text(work_dir / 'README.md', f'{table}\n{about}; seed {seed}.\n')
+    return table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -154,35 +186,7 @@ def main(argv: list[str] | None = None) -> None:
     if problem := unwritable(args.work_dir):
         sys.exit(f'error: --work-dir {problem}')
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the running command ends too
-    cam = Stage(args.cam_config, args.cam_options, args.work_dir / 'cam')
-    seg = Stage(args.seg_config, args.seg_options, args.work_dir / 'seg')
-    fully = Stage(args.fully, args.fully_options, args.work_dir / 'fully') if args.fully else None
-    # What would fail only after hours: stages that do not belong together, no CRF.
-    classes = [one.cfg.train_dataloader.dataset.get('classes') for one in (cam, seg, fully or seg)]
-    if any(list(one or ()) != list(classes[0] or ()) for one in classes):
-        raise SystemExit(f'error: the stages have different classes: {classes}')
-    init_default_scope(cam.cfg.get('default_scope', 'mmseg'))
-    MODELS.build({'type': 'DenseCRF'})
-
-    checkpoint = cam.train(args.seed)
-    metrics = cam.test(checkpoint)
-    rows = {f'first stage, {key}': f'{value:.1f}' for key, value in metrics.items() if key.endswith('mIoU') and value}
-    rows |= label(args, cam, checkpoint)
-    rows |= compare(args.work_dir / 'labels', seg.cfg.train_dataloader.dataset, args.split)
-    values = seg.segmentation(seg.train(args.seed, masks=args.work_dir / 'labels/SegmentationClass'))
-    bounds = fully.segmentation(fully.train(args.seed)) if fully else {}
-    for name, value in values.items():
-        rows[name] = f'{value:.1f}'
-        if name in bounds:
-            rows[name] += f' | {bounds[name]:.1f} ({100 * value / bounds[name]:.1f} %)'
-    table = '| mIoU in % | two stages | fully supervised counterpart (share of it) |\n|---|--:|--:|\n'
-    table += ''.join(
-        f'| {name} | {row} |\n' if '|' in row else f'| {name} | {row} |  |\n' for name, row in rows.items()
-    )
-    configs = ', '.join(one.config.stem for one in (cam, seg, fully) if one)
-    with whole_file(args.work_dir / 'README.md') as temporary:
-        temporary.write_text(f'{table}\n{configs}; seed {args.seed}.\n', encoding='utf-8')
-    print(f'\n{table}\nThis table: {args.work_dir / "README.md"}')
+    print(f'\n{run_two_stage(**vars(args))}\nThis table: {args.work_dir / "README.md"}')
 
 
 if __name__ == '__main__':

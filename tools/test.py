@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--workers',
         type=int,
         metavar='N',
-        help='processes (of each launched one) that run the CRF while the network goes on; 0 runs it in between '
+        help='processes (of each launched one) that run the CRF while the network continues; 0 runs it in between '
         '(default: one per core)',
     )
     parser.add_argument(
@@ -59,7 +59,7 @@ import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.checkpoints import checked
 from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, read_config, use_crf, use_tta
 from mmseg_wsss.engine.test_setup import add_metric, whole_checkpoint
-from mmseg_wsss.fileio import unwritable, whole_file
+from mmseg_wsss.fileio import unwritable, write_text
 
 
 def build_cfg(args: argparse.Namespace) -> Config:
@@ -83,7 +83,7 @@ def build_cfg(args: argparse.Namespace) -> Config:
 
 
 def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
-    """Write the metrics and what they belong to; NaN, which JSON does not know, becomes null."""
+    """Write the metrics with config and checkpoint; NaN, which JSON does not support, becomes null."""
     numbers = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in metrics.items()}
     record = {
         'config': args.config,
@@ -92,12 +92,11 @@ def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
         'crf': args.crf,
         'metrics': numbers,
     }
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + '\n')
+    write_text(path, json.dumps(record, indent=2) + '\n')
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Test, and leave ``test[_tta][_crf].json`` in the work dir."""
+    """Test, and write ``test[_tta][_crf].json`` into the work dir."""
     args = parse_args(argv)
     if args.out and (problem := unwritable(args.out)):
         sys.exit(f'error: --out {problem}')

@@ -17,7 +17,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='?',
         const='latest',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or from the latest in the work dir; draws and losses as without interruption',
+        help='continue from this checkpoint, or the latest in the work dir; draws and losses as without interruption',
     )
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on CPU and GPU')
     parser.add_argument('--seed', type=int, help="seed of every draw (default: the config's, else 0)")
@@ -43,8 +43,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     """The config with the command line's values in it.
 
     Raises:
-        ValueError: a value that changes nothing, ``--amp`` with an optimizer wrapper that it does not know how to
-            replace, or a method that counts its steps with gradient accumulation over iterations.
+        ValueError: a value that changes nothing, ``--amp`` with an optimizer wrapper that it cannot replace, or
+            gradient accumulation over iterations with a method that counts its iterations.
     """
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher

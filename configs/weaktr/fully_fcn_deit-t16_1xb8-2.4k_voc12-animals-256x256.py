@@ -1,4 +1,4 @@
-"""Fully supervised counterpart of ToCo's decoder on six VOC classes: the same but for ground truth masks.
+"""Fully supervised counterpart of ToCo's decoder on six VOC classes: the same but for ground-truth masks.
 
 Reproduces: nothing published; the upper bound beside toco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py.
 Expected:   not run yet.

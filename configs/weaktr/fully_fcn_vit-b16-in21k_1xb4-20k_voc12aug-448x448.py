@@ -1,4 +1,4 @@
-"""Fully supervised counterpart of ToCo's decoder: same network, images, photometry and schedule, ground truth masks.
+"""Fully supervised counterpart of ToCo's decoder: same network, images, photometry and schedule, ground-truth masks.
 
 Reproduces: the fully supervised row of ToCo (CVPR 2023), Table 3, ViT-B: the bound of its ratio of 86.4 %.
 Expected:   VOC val 82.3; the paper does not say at which size. Ours tests at 448x448. Not run by us.

@@ -1,4 +1,4 @@
-"""Fully supervised counterpart of WeakTr's second stage: Segmenter with DeiT-S/16 on VOC's ground truth masks.
+"""Fully supervised counterpart of WeakTr's second stage: Segmenter with DeiT-S/16 on VOC's ground-truth masks.
 
 Reproduces: the fully supervised rows of WeakTr (arXiv 2304.01184), Table 2, Segmenter with DeiT-S.
 Expected:   VOC val 79.7, test 79.6 (multi-scale, native sizes). Not run by us.

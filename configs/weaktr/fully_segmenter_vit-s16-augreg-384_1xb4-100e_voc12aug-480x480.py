@@ -1,4 +1,4 @@
-"""Fully supervised counterpart of WeakTr's second stage: Segmenter with ViT-S/16 AugReg on VOC's ground truth masks.
+"""Fully supervised counterpart of WeakTr's second stage: Segmenter with ViT-S/16 AugReg on VOC's ground-truth masks.
 
 Reproduces: the fully supervised rows of WeakTr (arXiv 2304.01184), Table 2, Segmenter with ViT-S.
 Expected:   VOC val 82.6, test 83.1 (multi-scale, native sizes). Not run by us.

@@ -44,7 +44,7 @@ train_dataloader = dict(
     dataset=dict(
         type='PseudoMaskDataset',
         mask_dir='work_dirs/own_photos/labels/SegmentationClass',
-        data_prefix=dict(img_path='images', truth_path=None),
+        data_prefix=dict(img_path='images', ground_truth_path=None),
         pipeline=retrain_pipeline,
         **photos,
     ),

@@ -43,7 +43,7 @@ mask_dir = 'work_dirs/demo_weaktr/labels/SegmentationClass'
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadMask'),
-    dict(type='LoadTruth'),
+    dict(type='LoadGroundTruth'),
     dict(type='RandomResize', scale=(128, 128), ratio_range=(0.8, 1.5), resize_type='ResizeToFit'),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
@@ -59,8 +59,8 @@ train_dataloader = dict(
         classes=_base_.classes,
         mask_dir=mask_dir,
         ann_file='ImageSets/Segmentation/train.txt',
-        # the true masks of the training scenes only serve the log
-        data_prefix=dict(img_path='JPEGImages', truth_path='SegmentationClass'),
+        # the ground-truth masks of the training scenes only serve the log
+        data_prefix=dict(img_path='JPEGImages', ground_truth_path='SegmentationClass'),
         pipeline=train_pipeline,
     ),
 )

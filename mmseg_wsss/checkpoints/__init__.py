@@ -3,13 +3,12 @@
 from .download import cache_folder, fetch
 from .files import checked, read_checkpoint, read_weights, write_weights
 from .key_table import KeyTable, renamed, report_problems
-from .published_layouts import CLIP, LAYOUTS, MASK_TRANSFORMER, TIMM, TOCO, WEAKTR_CAM, WEAKTR_SEG
+from .published_layouts import CLIP, LAYOUTS, TIMM, TOCO, WEAKTR_CAM, WEAKTR_SEG
 from .zoo import ZOO, Weights, find
 
 __all__ = [
     'CLIP',
     'LAYOUTS',
-    'MASK_TRANSFORMER',
     'TIMM',
     'TOCO',
     'WEAKTR_CAM',

@@ -1,23 +1,19 @@
 """Fetch a weight file once: checked, and found again without a network."""
 
 import hashlib
-import http.client
 import os
 import re
-import shutil
-import urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import torch
 from filelock import FileLock
-from tqdm.utils import CallbackIOWrapper
+from pooch import HTTPDownloader
 
-from ..fileio import file_sha256
+from ..fileio import file_sha256, whole_file
 from ..progress import progress_bar
 from .zoo import ZOO, find
 
-_TIMEOUT = 30.0  # seconds without a byte
 # torch.hub's convention: the first digits of the SHA-256 before the suffix; eight digits may also be a date
 _HASH_IN_NAME = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')
 
@@ -29,19 +25,19 @@ def cache_folder() -> Path:
 
 
 def fetch(name_or_url: str, *, folder: str | Path | None = None) -> Path:
-    """The local file of a URL, downloaded where it is not in the cache.
+    """The local file of a URL, downloaded if it is not in the cache.
 
-    A file that is there needs no network. A file has its name only when it is complete and checked. Processes that ask
-    for the same file wait for each other.
+    A cached file needs no network. A file gets its name only when it is complete and checked. Processes that request
+    the same file wait for each other.
 
     Args:
-        name_or_url: a name of the model zoo (``docs/weights.md``) or an http(s) URL. The SHA-256 is checked that the
-            zoo has or that the file's name ends in (``-cd65a155.pth``).
+        name_or_url: a name of the model zoo (``docs/weights.md``) or an http(s) URL. The SHA-256 is checked against
+            that of the zoo or at the end of the file's name (``-cd65a155.pth``), if there is one.
         folder: the cache; by default :func:`cache_folder`.
 
     Raises:
         ValueError: unknown name; or the file has another SHA-256 than it should.
-        ConnectionError: the download failed; the message says where a file from elsewhere is to be put.
+        ConnectionError: the download failed; the message says where to put a file from elsewhere.
     """
     entry = find(name_or_url)
     url = entry.url if entry else name_or_url
@@ -49,7 +45,7 @@ def fetch(name_or_url: str, *, folder: str | Path | None = None) -> Path:
         raise ValueError(f'{url!r} is neither an http(s) URL nor one of: {", ".join(each.name for each in ZOO)}')
     path = Path(folder or cache_folder()) / (entry.file if entry else _file_name(url))
     sha256 = entry.sha256 if entry else _hash_in_name(url)
-    if not path.is_file():  # else nothing is written: the folder may be read-only
+    if not path.is_file():  # otherwise nothing is written: the folder may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f'.{path.name}.lock')):
             if not path.is_file():
@@ -60,7 +56,7 @@ def fetch(name_or_url: str, *, folder: str | Path | None = None) -> Path:
 
 
 def _file_name(url: str) -> str:
-    """The URL's own file name where it has a hash that makes it unique, else with a digest of the URL in front."""
+    """The URL's file name if it contains a hash that makes it unique, else preceded by a digest of the URL."""
     name = unquote(urlsplit(url).path).rsplit('/', 1)[-1] or 'weights'
     return name if _hash_in_name(url) else f'{hashlib.sha256(url.encode()).hexdigest()[:8]}_{name}'
 
@@ -70,33 +66,24 @@ def _hash_in_name(url: str) -> str:
     return match[1] if match else ''
 
 
+def _download(url: str, path: Path, sha256: str) -> None:
+    """Download, check, then give the file its name."""
+    # pooch sets the total as soon as it is known; by itself it compares whole hashes only
+    with whole_file(path) as temporary, progress_bar(total=1, text=path.name, unit='B', unit_scale=True) as bar:
+        try:
+            HTTPDownloader(progressbar=bar, chunk_size=1 << 20)(url, str(temporary), None)
+        except OSError as error:  # that of requests is one
+            raise ConnectionError(
+                f'{url} could not be downloaded ({error}). Without a network: put the file at {path} (another '
+                'folder: set MMSEG_WSSS_CACHE) or name a local file instead of the URL'
+            ) from error
+        _check(temporary, sha256, url)
+
+
 def _check(path: Path, sha256: str, url: str) -> None:
-    """Compare the SHA-256 as far as it is known."""
+    """Compare the known digits of the SHA-256."""
     actual = file_sha256(path) if sha256 else ''
     if not actual.startswith(sha256):
         raise ValueError(
-            f'{path}: its SHA-256 is {actual}, that of {url} begins with {sha256}: delete it and get it anew'
+            f'{path}: its SHA-256 is {actual}, that of {url} begins with {sha256}: delete it and download it again'
         )
-
-
-def _download(url: str, path: Path, sha256: str) -> None:
-    """Download to a hidden file beside ``path``, check it, then give it its name."""
-    request = urllib.request.Request(url, headers={'User-Agent': 'mmseg_wsss', 'Accept-Encoding': 'identity'})
-    part = path.with_name(f'.{path.name}.part')  # always the same: what a killed process left is written over
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, part.open('wb') as file:
-            size = int(response.headers.get('Content-Length', 0))
-            with progress_bar(total=size or None, text=path.name, unit='B', unit_scale=True) as bar:
-                shutil.copyfileobj(CallbackIOWrapper(bar.update, response), file, 1 << 20)
-        received = part.stat().st_size
-        if received < size:  # for http.client a connection that breaks is the end
-            raise ConnectionError(f'the connection broke after {received} of {size} bytes')
-        _check(part, sha256, url)
-        os.replace(part, path)
-    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        raise ConnectionError(
-            f'{url} could not be downloaded ({error}). Without a network: put the file at {path} (another '
-            'folder: set MMSEG_WSSS_CACHE) or name a local file instead of the URL'
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -24,17 +24,17 @@ _CHECKED = 'checked:'
 
 
 def _history_method(owner: type, name: str) -> Any:
-    """What ``getattr`` is replaced by while a checkpoint is read: it hands out ``HistoryBuffer``'s statistics only."""
+    """The replacement of ``getattr`` while a checkpoint is read: it returns ``HistoryBuffer``'s statistics only."""
     if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
         raise pickle.UnpicklingError(f'GLOBAL {getattr(owner, "__name__", owner)}.{name}')
     return getattr(owner, name)
 
 
 def _plain_classes() -> list:
-    """What a PyTorch file may hold beside tensors, without a way to run anything.
+    """What a PyTorch file may contain besides tensors; none of it can run code.
 
-    mmengine pickles its log buffers with references to their methods, that is with ``getattr``; the real one would open
-    every door, so a version that knows only those methods stands in for it.
+    mmengine pickles its log buffers with references to their methods, that is with ``getattr``. The real ``getattr``
+    would allow arbitrary code, so it is replaced by a version that knows only those methods.
     """
     core = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
     dtypes = [type(np.dtype(name)) for name in ('float32', 'float64', 'int32', 'int64', 'bool')]
@@ -44,10 +44,10 @@ def _plain_classes() -> list:
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
-    """Read a file without running anything of it.
+    """Read a file without running any code from it.
 
-    Beside tensors, numbers, strings and containers of them, a PyTorch file may hold mmengine's log buffers and the
-    command line (``argparse.Namespace``) that the training scripts of DeiT and its descendants store; both are plain
+    Besides tensors, numbers, strings and containers of them, a PyTorch file may contain mmengine's log buffers and the
+    command line (``argparse.Namespace``) that the training scripts of DeiT and its derivatives store; both are plain
     values.
 
     Args:
@@ -56,7 +56,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is something else, as a saved web page, it is broken, or asks for code to be run.
+        ValueError: it is something else, such as a saved web page, it is damaged, or would have to run code.
     """
     if '://' in str(path):
         path = fetch(str(path))
@@ -68,7 +68,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
         try:
             return safetensors.torch.load_file(path, device=str(map_location or 'cpu'))
         except SafetensorError as error:
-            raise ValueError(f'{path}: no safetensors file, or cut short ({error})') from error
+            raise ValueError(f'{path}: not a safetensors file, or truncated ({error})') from error
     try:
         with torch.serialization.safe_globals(_plain_classes()):
             return torch.load(path, map_location=map_location, weights_only=True)
@@ -77,17 +77,17 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
         asked = re.search(r'GLOBAL ([\w.]+)', str(error))
         raise ValueError(
             f'{path}: refused, '
-            + (f'it asks for {asked[1]}, which is no tensor' if asked else 'it is no file of tensors')
-            + '. Nothing in it was run. Ask its author for the plain state dict, best as .safetensors'
+            + (f'it needs {asked[1]}, which is not a tensor' if asked else 'it is not a file of tensors')
+            + '. No code from it was run. Ask its author for the plain state dict, preferably as .safetensors'
         ) from None
     except (RuntimeError, EOFError) as error:
         if 'TorchScript' in str(error):
             raise ValueError(
-                f'{path}: a TorchScript archive, that is a program; if you trust it, write its weights to a file: '
+                f'{path}: a TorchScript archive, which is a program; if you trust it, write its weights to a file: '
                 "torch.save(torch.jit.load(FILE, map_location='cpu').state_dict(), OUT)"
             ) from None
         reason = str(error).partition('\n')[0] or 'it ends too early'
-        raise ValueError(f'{path}: cannot be read, broken or cut short ({reason})') from error
+        raise ValueError(f'{path}: cannot be read, damaged or truncated ({reason})') from error
 
 
 def _refuse_other_formats(path: Path) -> None:
@@ -107,10 +107,10 @@ def _refuse_other_formats(path: Path) -> None:
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict: containers (``model``, ``state_dict``, ``teacher``) are opened, what lies beside is left.
+    """Read a state dict; of a container (``model``, ``state_dict``, ``teacher``) the other contents are dropped.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`read_checkpoint`; or the state dict holds anything but tensors.
+        FileNotFoundError, ValueError: as :func:`read_checkpoint`; or the state dict contains anything but tensors.
     """
     state = read_checkpoint(path)
     for container in _CONTAINERS:
@@ -129,15 +129,15 @@ def write_weights(state: dict[str, Tensor], path: str | Path) -> None:
     """Write a state dict, whole or not at all; ``.safetensors`` by the suffix, else a file of ``torch.save``.
 
     Raises:
-        ValueError: a value is no tensor, or the suffix is not one of a weight file.
+        ValueError: a value is not a tensor, or the suffix is not that of a weight file.
     """
     path = Path(path)
     odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
     if odd:
-        raise ValueError(f'{path}: not written, only tensors go into it, unlike {", ".join(odd[:8])}')
+        raise ValueError(f'{path}: not written, because it may contain only tensors, unlike {", ".join(odd[:8])}')
     if path.suffix not in ('.safetensors', *_PICKLED):
         raise ValueError(f'{path}: a weight file ends in .safetensors, {", ".join(_PICKLED)}')
-    # safetensors takes neither views nor two names of one memory
+    # safetensors accepts neither views nor two names for the same memory
     plain = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     with whole_file(path) as temporary:
         if path.suffix == '.safetensors':
@@ -149,9 +149,9 @@ def write_weights(state: dict[str, Tensor], path: str | Path) -> None:
 def checked(path: str | Path) -> str:
     """The name by which mmengine loads a file or URL through :func:`read_checkpoint`: ``checked:PATH``.
 
-    Its own loader stays what it is: it knows no ``.safetensors``, refuses its own checkpoints where torch reads tensors
-    only, and answers a broken file in torch's words. ``checked:`` is one more scheme beside ``http://`` and ``s3://``,
-    good in ``load_from`` and ``load_checkpoint``.
+    mmengine's own loader is not changed: it does not know ``.safetensors``, refuses mmengine's checkpoints if torch
+    reads tensors only, and reports a damaged file in torch's words. ``checked:`` is a scheme like ``http://`` and
+    ``s3://``, for ``load_from`` and ``load_checkpoint``.
     """
     return f'{_CHECKED}{str(path).removeprefix(_CHECKED)}'
 

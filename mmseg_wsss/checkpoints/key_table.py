@@ -1,4 +1,4 @@
-"""Two namings of one network's weights as a table that is read in either direction."""
+"""Two naming schemes for the weights of a network, as a table that works in both directions."""
 
 import re
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ def names(text: str, *, theirs: str = '', ours: str = '') -> dict[str, str]:
     """Our names by theirs, with ``*`` for the number of a block.
 
     Args:
-        text: a line for each tensor, ``their_name our_name``; names that end in a point stand for weight and bias.
-        theirs, ours: put in front of the names.
+        text: a line for each tensor, ``their_name our_name``; names that end in a dot stand for weight and bias.
+        theirs, ours: prefixes of the names.
     """
     found = {}
     for line in filter(str.strip, text.splitlines()):
@@ -28,19 +28,19 @@ def names(text: str, *, theirs: str = '', ours: str = '') -> dict[str, str]:
 
 
 def renamed(key: str, table: Mapping[str, str]) -> str:
-    """The name that a table of :func:`names` has for this key; a key that is not in it stays."""
+    """The name for this key in a table of :func:`names`; a key that is not in it is returned unchanged."""
     match = _BLOCK.search(key)
     pattern = _BLOCK.sub('*', key, count=1)
     return table.get(pattern, pattern).replace('*', match[0] if match else '')
 
 
 class Constant(NamedTuple):
-    """A tensor that one side has alone, because the other computes with this value.
+    """A tensor that only one side has, because the other side computes with this constant value.
 
     Attributes:
-        value: a float makes float32, an integer int64.
-        sizes: its shape; a name is that of a tensor of the other side, whose length is meant.
-        unused: does not count in the network, so another value may be lost.
+        value: a float gives float32, an integer int64.
+        sizes: its shape; a name stands for the length of that tensor of the other side.
+        unused: has no effect in the network, so any other value may be dropped.
     """
 
     value: int | float
@@ -50,16 +50,16 @@ class Constant(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class KeyTable:
-    """Renames weights from a published layout to ours and back; nothing is lost or made up unnoticed.
+    """Renames weights from a published layout to ours and back; anything lost or missing is an error.
 
-    Shapes are left to the strict loading of the outcome.
+    Shapes are checked later, when the result is loaded strictly.
 
     Attributes:
         layout: name of the published layout, for messages.
         names: our names by theirs.
         transposed: their names of the tensors that are transposed.
         optional: their names of the tensors that may be absent.
-        only_theirs, only_ours: what one side has alone.
+        only_theirs, only_ours: tensors that only one side has.
     """
 
     layout: str
@@ -73,12 +73,12 @@ class KeyTable:
         """Published names to ours.
 
         Raises:
-            ValueError: keys are unknown or missing, or of a value that the other side cannot have; all are named.
+            ValueError: keys are unknown or missing, or have a value that the other side cannot have; all are named.
         """
         return self._convert(state, 'their', 'ours')
 
     def to_theirs(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Our names to the published ones; parts that only the published network has are filled in.
+        """Our names to the published ones; tensors that only the published network has are added.
 
         Raises:
             ValueError: as in :meth:`to_ours`.
@@ -120,12 +120,12 @@ class KeyTable:
 
 
 def _equals(value: Tensor, expected: float) -> bool:
-    """Up to the rounding of a moving average."""
+    """Whether a tensor has this value everywhere, up to the rounding of a moving average."""
     return bool(torch.all((value.float() - expected).abs() < 1e-4))
 
 
 def _of_all_blocks(name: str, state: Mapping[str, Tensor]) -> list[str]:
-    """A name with ``*``, with each number up to the highest that any name of these blocks has."""
+    """The names that a name with ``*`` stands for, one for each block number up to the highest in ``state``."""
     stack = name.partition('*')[0]
     numbers = [
         int(match[0]) for key in state if key.startswith(stack) and (match := re.match(r'\d+', key[len(stack) :]))

@@ -1,4 +1,4 @@
-"""The weights of pretrained ViTs and of the published ToCo and WeakTr under our names, and the latter two back."""
+"""Name tables for pretrained ViTs and for published ToCo and WeakTr; the latter two also convert back."""
 
 from .key_table import Constant, KeyTable, names
 
@@ -73,9 +73,9 @@ proj_patch                patch_proj.weight
 proj_classes              classes_proj.weight
 mask_norm.                mask_norm.
 """
-# Plain matrices there, linear layers, whose weight is the transpose, here.
+# Plain matrices in the published code; linear layers here, whose weight is the transpose.
 _MATRICES = ('proj_patch', 'proj_classes')
-# ImageNet's classifier: there in the files, not used by the networks.
+# ImageNet's classifier: present in the files, not used by the networks.
 _IMAGENET_HEAD = {
     'encoder.head.weight': Constant(0.0, (1000, 'backbone.ln1.weight'), unused=True),
     'encoder.head.bias': Constant(0.0, (1000,), unused=True),
@@ -86,11 +86,6 @@ TIMM = names(_VIT + _FINAL_NORM + _LAYER_SCALE + _PRE_NORM)
 
 CLIP = names(_CLIP)
 """mmpretrain's names of CLIP's image encoder by those of OpenAI and OpenCLIP."""
-
-MASK_TRANSFORMER = KeyTable(
-    layout="Segmenter's mask transformer", names=names(_MASK_TRANSFORMER), transposed=frozenset(_MATRICES)
-)
-"""The decoder of WeakTr's second stage alone <-> mmseg's ``SegmenterMaskTransformerHead``."""
 
 TOCO = KeyTable(
     layout='published ToCo',

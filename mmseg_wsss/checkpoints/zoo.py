@@ -1,4 +1,4 @@
-"""The pretrained ViTs that the configs start from, and others that :class:`TokenViT` takes: where they are."""
+"""URLs of the pretrained ViTs that the configs start from, and of others that :class:`TokenViT` can load."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ class Weights(NamedTuple):
     """One published file.
 
     Attributes:
-        name: how it is called on our command line.
-        url: where it is.
-        file: its name in the cache folder, unlike that of any other.
+        name: its name on our command line.
+        url: its address.
+        file: its name in the cache folder, which is unique.
         sha256: the digest or its first hex digits, as far as the publisher states it; empty: nothing can be checked.
     """
 
@@ -25,7 +25,7 @@ def _named(name: str, url: str, sha256: str = '') -> Weights:
 
 
 def _timm(name: str) -> Weights:
-    """A file of timm on the Hugging Face hub, where every file is called the same."""
+    """A file of timm on the Hugging Face hub, where all files have the same name."""
     url = f'https://huggingface.co/timm/{name}/resolve/main/pytorch_model.bin'
     return Weights(name, url, f'timm_{name}.bin')
 

@@ -1,4 +1,4 @@
-"""Mask files: reading, writing, and whether one fits its image."""
+"""Mask files: reading, writing, and checking one against its image."""
 
 import struct
 from collections.abc import Collection, Iterator, Sequence
@@ -16,7 +16,7 @@ WRONG_SIZE = 'mask of another size than its image'
 WRONG_ID = 'mask with ids that no class has'
 
 _EXIF_ORIENTATION = 0x0112
-# What Pillow raises for files that are no images, are cut off or are damaged; a broken PNG chunk is a SyntaxError.
+# What Pillow raises for files that are not images, are truncated or damaged; a broken PNG chunk is a SyntaxError.
 UNREADABLE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
 
@@ -29,9 +29,9 @@ class MaskContent(NamedTuple):
 
 @contextmanager
 def open_mask(path: str | Path) -> Iterator[Image.Image]:
-    """Open a mask, a palette or 8-bit gray image; what fails in the block, such as its decoding, names the file.
+    """Open a mask, a palette or 8-bit gray image; errors in the block, such as in decoding, name the file.
 
-    A black-and-white image (mode ``1``) is refused like one in colours: whether its white is id 1 or 255 is not in it.
+    A black-and-white image (mode ``1``) is refused like a colour image: its white may mean id 1 or 255.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -49,7 +49,8 @@ def open_mask(path: str | Path) -> Iterator[Image.Image]:
         raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
     raise ValueError(
         f'{path}: a mask of mode {mode}; a palette or 8-bit gray PNG with a class id per pixel is needed, as '
-        "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png') writes it"
+        "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png') writes it; colours become ids with "
+        'tools/dataset_converters/colour_masks.py'
     )
 
 
@@ -74,14 +75,13 @@ def write_mask(path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[in
     if mask.size and not 0 <= mask.min() <= mask.max() <= 255:
         raise ValueError(f'{path}: a palette PNG holds the ids 0..255, got {mask.min()}..{mask.max()}')
     image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))  # mode L; a palette makes it P
-    colours = [*map(list, palette), *voc_palette(256)[len(palette) :]]
-    image.putpalette([value for colour in colours[:256] for value in colour])
+    image.putpalette([value for colour in voc_palette(256, palette) for value in colour])
     with whole_file(path) as temporary:
         image.save(temporary, format='PNG')
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of an image as it is looked at: EXIF may say that it is stored on its side."""
+    """Width and height of an image as displayed: it may be stored rotated, with its orientation in the EXIF data."""
     width, height = image.size
     return (height, width) if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5 else (width, height)
 

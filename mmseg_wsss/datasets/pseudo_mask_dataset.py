@@ -2,7 +2,7 @@
 
 import json
 import os.path as osp
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,28 +14,27 @@ from PIL import Image
 from mmseg_wsss.structures import IGNORE
 
 from ..progress import progress_bar
-from .image_files import find_images, listed_images
+from .image_files import find_images, is_supported, listed_images
 from .image_labels import Problems, check_classes
-from .image_labels.names import IMAGE_SUFFIXES, image_name, list_files
+from .image_labels.names import IMAGE_SUFFIXES, files_by_name, image_name
 from .image_labels.problems import MISSING_MASK, UNREADABLE, PseudoMaskError
 from .mask_files import UNREADABLE_ERRORS, WRONG_ID, misfits, read_mask, upright_size
 from .palette import voc_palette
 
 NOTHING = 'mask without a labelled pixel'
-MISSING_TRUTH = 'image whose true mask is missing'
+MISSING_GROUND_TRUTH = 'image whose ground-truth mask is missing'
 
 _ADVICE = {
-    MISSING_MASK: 'run tools/make_pseudo_labels.py once more: it goes on where it stopped. Images without tags get no '
-    "mask: take them out of ann_file, or label with untagged='background' in the data set",
-    WRONG_ID: 'the masks were made for other classes, or hold something else than ids 0..C and 255',
-    NOTHING: 'everything in them is 255: take these images out of ann_file, or lower the threshold of the labels',
-    MISSING_TRUTH: 'it only serves the log: data_prefix.truth_path=None trains without it',
+    MISSING_MASK: 'run tools/make_pseudo_labels.py again: it continues where it stopped',
+    WRONG_ID: 'the masks were made for other classes, or hold values other than the ids 0..C and 255',
+    NOTHING: 'all their pixels are 255: remove these images from ann_file, or lower the threshold of the labels',
+    MISSING_GROUND_TRUTH: 'it is only used for the log: data_prefix.ground_truth_path=None trains without it',
 }
 _SHOWN_AFTER = 10.0  # seconds
 
 
 class _Sample(NamedTuple):
-    """Absolute paths of an image and its mask, and the place that lists the image."""
+    """Absolute paths of an image and its mask, and the line that lists the image."""
 
     image: str
     mask: str
@@ -46,32 +45,32 @@ class _Sample(NamedTuple):
 class PseudoMaskDataset(BaseSegDataset):
     """A folder of images and a folder of masks made by a labelling tool: the training set of a second stage.
 
-    The difference to mmseg's data sets is that everything wrong with the masks is reported at once when the data set
-    is built: missing files, another size than the (upright) image, colours instead of ids, ids that no class has,
-    nothing but 255. Every mask is decoded once for that, about 2 ms each (VOC's 10,582 in some 20 s, COCO's 82,081 in
-    some 3 min); progress is shown where it takes longer than 10 s.
+    The difference from mmseg's data sets is that all problems with the masks are reported at once when the data set is
+    built: missing files, sizes other than the (upright) image's, colours instead of ids, ids without a class, masks of
+    255 only. For that every mask is decoded once, in about 2 ms (VOC's 10,582 in about 20 s, COCO's 82,081 in about
+    3 min); progress is shown if it takes longer than 10 s.
 
     .. code-block:: python
 
         dict(type='PseudoMaskDataset', data_root='data/VOCdevkit/VOC2012', classes=('cat', 'dog'),
-             data_prefix=dict(img_path='JPEGImages', truth_path='SegmentationClassAug'),
+             data_prefix=dict(img_path='JPEGImages', ground_truth_path='SegmentationClassAug'),
              mask_dir='work_dirs/weaktr/pseudo/SegmentationClass',
              ann_file='ImageSets/Segmentation/train_aug.txt', pipeline=...)
 
     Args:
         classes: foreground class names; id k + 1 is class k, id 0 background, 255 is ignored.
-        mask_dir: folder of the masks, called like their images: what ``tools/make_pseudo_labels.py --out FOLDER``
-            writes to ``FOLDER/SegmentationClass``. Unlike the other paths it does not start from ``data_root``.
+        mask_dir: folder of the masks, named like their images: what ``tools/make_pseudo_labels.py --out FOLDER``
+            writes to ``FOLDER/SegmentationClass``. Unlike the other paths it is not relative to ``data_root``.
         data_root: folder that the relative paths of ``data_prefix`` and ``ann_file`` start from.
-        data_prefix: ``img_path``, and ``truth_path``, a folder of true masks, where the precision of the pseudo-masks
-            is to be logged (see ``LoadTruth``); the ground truth is never learnt.
+        data_prefix: ``img_path`` and, to log the precision of the pseudo-masks, ``ground_truth_path``, a folder of
+            ground-truth masks (see ``LoadGroundTruth``), which are never trained on.
         ann_file: optional split list, one image per line; without it every image in the folder is taken.
         img_suffix: image extension(s) to take, in upper or lower case.
         kwargs: of ``mmseg.datasets.BaseSegDataset``.
 
     Raises:
-        PseudoMaskError: everything that is wrong with the files.
-        ValueError: an argument cannot be.
+        PseudoMaskError: with all problems with the files.
+        ValueError: an argument is invalid.
     """
 
     def __init__(
@@ -102,10 +101,10 @@ class PseudoMaskDataset(BaseSegDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Bring images and masks together.
+        """Match images and masks.
 
         Raises:
-            PseudoMaskError: everything that is wrong, at once.
+            PseudoMaskError: with all problems at once.
         """
         problems = Problems(PseudoMaskError)
         for kind, advice in _ADVICE.items():
@@ -118,11 +117,12 @@ class PseudoMaskDataset(BaseSegDataset):
         """As :meth:`load_data_list`, with problems noted in ``problems`` rather than raised.
 
         Raises:
-            DataSetError: there is nothing to go on with: no folder, no list, no mask.
+            DataSetError: there is nothing to continue with: no folder, no list, no mask.
         """
         folder = self.data_prefix['img_path']
         images = find_images(folder, self.img_suffix, problems)
-        if not list_files(self.mask_dir, self.seg_map_suffix):
+        masks = files_by_name(self.mask_dir, self.seg_map_suffix)
+        if not masks:
             problems.stop(
                 UNREADABLE,
                 f'{self.mask_dir}: no {self.seg_map_suffix} mask in it; make them with tools/make_pseudo_labels.py '
@@ -131,17 +131,20 @@ class PseudoMaskDataset(BaseSegDataset):
         self._check_manifest(problems)
         chosen = listed_images(self.ann_file, images, folder, problems) if self.ann_file else self._all(images, folder)
         samples = [
-            _Sample(osp.join(folder, path), osp.join(self.mask_dir, self._mask_name(path)), where)
+            _Sample(osp.join(folder, path), osp.join(self.mask_dir, self._mask_of(path, masks)), where)
             for path, where in chosen
+            if is_supported(folder, path, where, problems)
         ]
         bar = progress_bar(samples, text='masks checked', unit=' masks', delay=_SHOWN_AFTER)
         for sample, findings in zip(bar, self._inspected(samples), strict=True):
             for kind, text in findings:
                 problems.add(kind, f'{sample.where}: {text}')
-        return [self._data_info(sample, folder, problems) for sample in samples]
+        truth = self.data_prefix.get('ground_truth_path')
+        ground_truths = None if truth is None else files_by_name(truth, self.seg_map_suffix)
+        return [self._data_info(sample, folder, ground_truths, problems) for sample in samples]
 
     def _check_manifest(self, problems: Problems) -> None:
-        """Where our tool made the masks, it says for which classes."""
+        """Compare the classes with those in the manifest of ``make_pseudo_labels.py``, where there is one."""
         manifest = Path(self.mask_dir).parent / 'manifest.json'
         if not manifest.is_file():
             return
@@ -150,12 +153,14 @@ class PseudoMaskDataset(BaseSegDataset):
         if there is not None and list(there) != here:
             problems.stop(WRONG_ID, f'{manifest}: the masks are of the classes {there}, the data set has {here}')
 
-    def _mask_name(self, path: str) -> str:
-        return image_name(path) + self.seg_map_suffix
+    def _mask_of(self, path: str, masks: Mapping[str, str]) -> str:
+        """Relative path of the mask of an image, also where it is missing."""
+        name = image_name(path)
+        return masks.get(name, name + self.seg_map_suffix)
 
     @staticmethod
     def _all(images: dict[str, str], folder: str) -> Iterator[tuple[str, str]]:
-        """Every image, with its path as the place."""
+        """Every image of the folder, with its path as position."""
         for path in images.values():
             yield path, osp.join(folder, path)
 
@@ -164,7 +169,9 @@ class PseudoMaskDataset(BaseSegDataset):
         with ThreadPoolExecutor() as pool:
             yield from pool.map(lambda sample: inspect(sample.image, sample.mask, len(self.foreground)), samples)
 
-    def _data_info(self, sample: _Sample, folder: str, problems: Problems) -> dict:
+    def _data_info(
+        self, sample: _Sample, folder: str, ground_truths: Mapping[str, str] | None, problems: Problems
+    ) -> dict:
         data_info = {
             'img_path': sample.image,
             'seg_map_path': sample.mask,
@@ -172,11 +179,12 @@ class PseudoMaskDataset(BaseSegDataset):
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],
         }
-        truth = self.data_prefix.get('truth_path')
-        if truth is not None:
-            data_info['truth_path'] = osp.join(truth, self._mask_name(osp.relpath(sample.image, folder)))
-            if not osp.isfile(data_info['truth_path']):
-                problems.add(MISSING_TRUTH, f'{sample.where}: {data_info["truth_path"]}')
+        if ground_truths is not None:
+            name = self._mask_of(osp.relpath(sample.image, folder), ground_truths)
+            path = osp.join(self.data_prefix['ground_truth_path'], name)
+            data_info['ground_truth_path'] = path
+            if not osp.isfile(path):
+                problems.add(MISSING_GROUND_TRUTH, f'{sample.where}: {path}')
         return data_info
 
 

@@ -1,5 +1,5 @@
-"""What the Runner needs beyond mmengine: mixed precision on a CPU, exact resume, several CPU processes,
-sharded parameters, published learning rates, the set-up of a test."""
+"""Additions to mmengine's Runner: mixed precision on a CPU, exact resume, several CPU processes, sharded parameters,
+published learning rates, a short log, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .config_file import read_config
@@ -7,6 +7,7 @@ from .cpu_launch import finish_launch, prepare_cpu_launch
 from .hooks import ClassCountHook, IterationSeedHook
 from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
+from .summary_constructor import SummaryOptimWrapperConstructor
 from .test_setup import image_folder, use_crf, use_tta, whole_checkpoint
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     'EpochCosineLR',
     'IterationSeedHook',
     'ShardedStrategy',
+    'SummaryOptimWrapperConstructor',
     'WarmupPolyLR',
     'finish_launch',
     'image_folder',

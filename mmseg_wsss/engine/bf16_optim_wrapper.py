@@ -1,4 +1,4 @@
-"""Mixed precision that runs on a CPU too."""
+"""Mixed precision that also works on a CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from torch import nn
 
 @OPTIM_WRAPPERS.register_module()
 class BF16OptimWrapper(OptimWrapper):
-    """An ``OptimWrapper`` whose forward passes run under bfloat16 autocast, on whatever device the model is.
+    """An ``OptimWrapper`` whose forward passes run under bfloat16 autocast, on any device.
 
-    The difference to mmengine's ``AmpOptimWrapper``: it also works without CUDA, and there is no loss scaling, since
+    The difference from mmengine's ``AmpOptimWrapper``: it also works without CUDA, and there is no loss scaling, since
     bfloat16 has the exponent range of float32. Parameters, gradients and the optimizer's state stay float32. For
     float16 on CUDA use ``AmpOptimWrapper``.
     """

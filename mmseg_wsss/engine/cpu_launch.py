@@ -1,4 +1,4 @@
-"""Several processes: their start without CUDA, which mmengine's Runner does not know, and their common end."""
+"""Several processes: their start without CUDA, which mmengine's Runner does not support, and their common end."""
 
 import os
 
@@ -11,9 +11,9 @@ def prepare_cpu_launch(cfg: Config) -> None:
     """Make ``cfg`` run under ``torchrun`` on CPUs; a no-op with CUDA or without a launcher.
 
     mmengine binds each process to a CUDA device and wraps the model for it. Here the gloo process group is opened
-    before the Runner looks for one, and the wrapper gets no device. Buffers are not broadcast: every process computes
-    the same ones. ``SyncBN`` exists for CUDA only and becomes ``BN``, whose statistics are those of one process.
-    ``ShardedStrategy`` shards on the CPU then.
+    before the Runner needs one, and the wrapper gets no device. Buffers are not broadcast: every process computes the
+    same ones. ``SyncBN`` exists for CUDA only and becomes ``BN``, whose statistics are those of one process.
+    ``ShardedStrategy`` then shards on the CPU.
 
     Args:
         cfg: the config of a Runner with ``launcher`` set; changed in place.
@@ -44,7 +44,7 @@ def prepare_cpu_launch(cfg: Config) -> None:
 
 
 def _shard_on_cpu(strategy: ConfigDict) -> None:
-    """FSDP's CPU device cannot send the first process's weights; what it offloads is memory that it uses again."""
+    """FSDP on CPUs cannot send the first process's weights, and an offloaded state dict would alias reused memory."""
     strategy.model_wrapper.update(device_id='cpu', sync_module_states=False)
     keep = {'rank0_only': True, 'offload_to_cpu': False}
     strategy.state_dict_cfg = {
@@ -55,10 +55,10 @@ def _shard_on_cpu(strategy: ConfigDict) -> None:
 
 
 def finish_launch() -> None:
-    """Close the process group, on CPUs and GPUs, when all have come here; a no-op where there is none.
+    """Close the process group, on CPUs and GPUs, when all processes have reached this call; a no-op without a group.
 
-    The processes leave together, because one whose peer is gone may abort while it exits. Not for a run that failed:
-    the others would be waited for.
+    The processes exit together, because one whose peer is gone may abort while it exits. Do not call it in a run that
+    failed: it would wait for the other processes.
     """
     if dist.is_available() and dist.is_initialized():
         dist.barrier()

@@ -1,7 +1,7 @@
-"""Learning rates in closed form, as the published trainings have them.
+"""Learning rates in closed form, as in the published trainings.
 
-mmengine's schedulers multiply and share one floor in absolute numbers; these set the rate of every parameter group from
-its own base rate. Each is the only entry of ``param_scheduler``.
+mmengine's schedulers are multiplied and share one absolute floor; these set the rate of every parameter group from its
+own base rate. Each is the only entry of ``param_scheduler``.
 """
 
 import math
@@ -29,11 +29,11 @@ class _ClosedFormLR(_ParamScheduler):
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupPolyLR(_ClosedFormLR):
-    """Linear warm-up to the base rate, then polynomial decay on the whole length (ToCo; Segmenter without warm-up).
+    """Linear warm-up to the base rate, then polynomial decay over the whole length (ToCo; Segmenter without warm-up).
 
     In iteration t of T = ``end``, with W = ``warmup_iters``: ``base * (1 - (1 - t/W) (1 - warmup_factor))`` for t < W,
-    then ``base * (floor + (1 - floor) (1 - t/T)^power)``. The decay does not act on the warm-up, so the rate falls by a
-    step at t = W, in ToCo from 6e-5 to 5.6e-5.
+    then ``base * (floor + (1 - floor) (1 - t/T)^power)``. The warm-up is not decayed, so the rate drops at t = W, in
+    ToCo from 6e-5 to 5.6e-5.
 
     Args:
         optimizer: whose rates are set.
@@ -41,7 +41,7 @@ class WarmupPolyLR(_ClosedFormLR):
         power: of the decay.
         warmup_iters: W, 0 for none.
         warmup_factor: share of the base rate in iteration 0.
-        floor: share of its own base rate that every group ends at.
+        floor: share of its own base rate at which every group ends.
         by_epoch: must be False, for mmengine.
         **kwargs: ``last_step`` and ``verbose`` of mmengine's schedulers.
     """
@@ -75,7 +75,7 @@ class WarmupPolyLR(_ClosedFormLR):
 class EpochCosineLR(_ClosedFormLR):
     """Cosine with warm-up that changes once per epoch and is one epoch late (WeakTr's first stage, timm's scheduler).
 
-    Published WeakTr tells timm's scheduler the number of an epoch after that epoch, so epoch e > 0 has the rate of
+    Published WeakTr passes the number of an epoch to timm's scheduler after that epoch, so epoch e > 0 has the rate of
     t = e - 1 and the first two epochs have ``warmup_lr``. With E = ``epochs`` and W = ``warmup_epochs``: ``warmup_lr +
     (base - warmup_lr) t/W`` for t < W, then ``min_lr + (base - min_lr) (1 + cos(pi t/E)) / 2``.
 

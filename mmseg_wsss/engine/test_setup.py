@@ -17,23 +17,25 @@ def use_tta(cfg: Config) -> None:
         raise ValueError(f'{cfg.filename} has no tta_model and tta_pipeline; add configs/_base_/tta.py to its _base_')
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     _segment_only(cfg)
-    own = cfg.pop('data_preprocessor', None)  # the Runner would give it to the wrapper, and that overrules the model's
+    own = cfg.pop(
+        'data_preprocessor', None
+    )  # the Runner would pass it to the wrapper, which would override the model's
     if own is not None:
         cfg.model.setdefault('data_preprocessor', own)
     cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
 def use_crf(cfg: Config, *, workers: int | None = None) -> None:
-    """Refine the segmentation by the config's ``crf`` before it is evaluated; CAMs are not evaluated then.
+    """Refine the segmentation with the config's ``crf`` before it is evaluated; CAMs are not evaluated then.
 
-    A ``RefiningEvaluator`` that the config has is replaced; its metrics are kept. Call it before :func:`use_tta`.
+    A ``RefiningEvaluator`` in the config is replaced; its metrics are kept. Call it before :func:`use_tta`.
 
     Args:
         cfg: Changed in place.
-        workers: As ``RefiningEvaluator`` has it.
+        workers: As in ``RefiningEvaluator``.
 
     Raises:
-        ValueError: the config has another evaluator, of which nobody knows whether it can be replaced.
+        ValueError: the config has another evaluator, which may not be replaceable.
     """
     refiner = {'type': 'DenseCRF', **cfg.get('crf', {})}
     metrics = cfg.test_evaluator
@@ -41,14 +43,14 @@ def use_crf(cfg: Config, *, workers: int | None = None) -> None:
         kind = metrics.get('type', 'Evaluator')
         kind = getattr(kind, '__name__', kind)
         if kind not in ('Evaluator', 'RefiningEvaluator'):
-            raise ValueError(f'{cfg.filename}: a CRF takes the place of the test_evaluator, which is a {kind}')
+            raise ValueError(f'{cfg.filename}: a CRF replaces the test_evaluator, which is a {kind}')
         metrics = metrics['metrics']
     _segment_only(cfg)
     cfg.test_evaluator = {'type': 'RefiningEvaluator', 'metrics': metrics, 'refiner': refiner, 'workers': workers}
 
 
 def add_metric(cfg: Config, metric: dict) -> None:
-    """Let the test have one more metric, inside of the evaluator where the config names one.
+    """Add a metric to the test, inside the evaluator if the config has one.
 
     Args:
         cfg: Changed in place.
@@ -62,7 +64,7 @@ def add_metric(cfg: Config, metric: dict) -> None:
 
 
 def _has_metrics(evaluator: dict | list) -> bool:
-    """Whether this is an evaluator around metrics instead of one metric or several, as mmengine tells them apart."""
+    """Whether this is an evaluator with metrics rather than one metric or several, by mmengine's rule."""
     return isinstance(evaluator, dict) and 'metrics' in evaluator
 
 
@@ -78,18 +80,18 @@ def _segment_only(cfg: Config) -> None:
 
 
 def image_folder(dataset: dict) -> str | None:
-    """The folder that the image paths of a data set start from, as far as its config says it."""
+    """The folder that the image paths of a data set start from, if its config names one."""
     prefix = (dataset.get('data_prefix') or {}).get('img_path')
     return None if prefix is None else os.path.join(dataset.get('data_root') or '', prefix)
 
 
 @contextmanager
 def whole_checkpoint(checkpoint: str, config: str) -> Iterator[None]:
-    """Around a strict loading: a model that is half random would be used without anybody noticing.
+    """Context for loading a checkpoint: a model that stays partly random must not be used unnoticed.
 
     Args:
         checkpoint: File that is loaded.
-        config: Name of the config that the model is from.
+        config: Name of the model's config.
 
     Raises:
         ValueError: the checkpoint does not fit the model; the message lists the keys.

@@ -1,4 +1,4 @@
-"""Metrics: CAMs and segmentation against masks, predictions as files, and predictions refined before."""
+"""Metrics: CAMs and segmentation against masks, predictions as files, and refinement before the evaluation."""
 
 from .metrics import CAMIoUMetric, MaskWriter, mask_path
 from .refining_evaluator import RefiningEvaluator

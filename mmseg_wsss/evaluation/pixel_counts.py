@@ -7,29 +7,30 @@ import torch
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
-# Background thresholds that are compared wherever a best one is looked for.
+# Background thresholds among which the best one is selected.
 THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))
 
 
 class PixelCounts(NamedTuple):
     """Pixels per threshold and class, int64 (T, N); label maps have T = 1.
 
-    ``hit`` counts pixels where prediction and truth agree, ``predicted`` and ``truth`` the area of the class in either.
+    ``hit`` counts the pixels where prediction and ground truth agree, ``predicted`` and ``ground_truth`` the area of
+    the class in each.
     """
 
     hit: np.ndarray
     predicted: np.ndarray
-    truth: np.ndarray
+    ground_truth: np.ndarray
 
 
-def cam_counts(cam: Tensor, truth: Tensor, thresholds: Tensor, ignore_index: int = 255) -> PixelCounts:
+def cam_counts(cam: Tensor, ground_truth: Tensor, thresholds: Tensor, ignore_index: int = 255) -> PixelCounts:
     """Count a CAM at several background thresholds with one histogram.
 
     A pixel whose maximum over the classes is ``<= threshold`` is background, else the class of the maximum.
 
     Args:
         cam: (C, H, W) foreground class activations.
-        truth: (H, W) segmentation ids 0..C; pixels of ``ignore_index`` are left out.
+        ground_truth: (H, W) segmentation ids 0..C; pixels of ``ignore_index`` are left out.
         thresholds: (T,) ascending.
         ignore_index: Segmentation id that is not evaluated.
 
@@ -37,16 +38,18 @@ def cam_counts(cam: Tensor, truth: Tensor, thresholds: Tensor, ignore_index: int
         Counts over the N = C + 1 segmentation ids.
 
     Raises:
-        ValueError: a truth id is neither 0..C nor ``ignore_index``.
+        ValueError: a ground truth id is neither 0..C nor ``ignore_index``.
     """
     num_classes = cam.shape[0]
-    area = _truth_area(truth, num_classes + 1, ignore_index)
-    keep = truth != ignore_index
+    area = _ground_truth_area(ground_truth, num_classes + 1, ignore_index)
+    keep = ground_truth != ignore_index
     value, index = cam.float().max(dim=0)
-    value, index, truth = value[keep], index[keep], truth[keep].long()
+    value, index, ground_truth = value[keep], index[keep], ground_truth[keep].long()
     # How many thresholds lie strictly below the value: the pixel is foreground at exactly these.
     level = torch.searchsorted(thresholds.to(value), value.contiguous())
-    relation = torch.where(truth == index + 1, 1, torch.where(truth == 0, 0, 2))  # right class, background, other class
+    relation = torch.where(
+        ground_truth == index + 1, 1, torch.where(ground_truth == 0, 0, 2)
+    )  # right class, background, other class
     levels = len(thresholds) + 1
     code = (relation * num_classes + index) * levels + level
     histogram = torch.bincount(code, minlength=3 * num_classes * levels).view(3, num_classes, levels).cpu().numpy()
@@ -57,12 +60,12 @@ def cam_counts(cam: Tensor, truth: Tensor, thresholds: Tensor, ignore_index: int
     return PixelCounts(hit, predicted, np.broadcast_to(area, hit.shape))
 
 
-def label_counts(prediction: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255) -> PixelCounts:
-    """Count a label map with mmseg's ``IoUMetric``; exact for up to 2^24 pixels of a class, as that is.
+def label_counts(prediction: Tensor, ground_truth: Tensor, num_classes: int, ignore_index: int = 255) -> PixelCounts:
+    """Count a label map with mmseg's ``IoUMetric``, which is exact for up to 2^24 pixels of a class.
 
     Args:
         prediction: (H, W) segmentation ids; any id outside 0..N-1 (255 for "uncertain") is an error at its pixel.
-        truth: (H, W) segmentation ids 0..N-1; pixels of ``ignore_index`` are left out.
+        ground_truth: (H, W) segmentation ids 0..N-1; pixels of ``ignore_index`` are left out.
         num_classes: N, background included.
         ignore_index: Segmentation id of the ground truth that is not evaluated.
 
@@ -70,31 +73,31 @@ def label_counts(prediction: Tensor, truth: Tensor, num_classes: int, ignore_ind
         Counts with T = 1.
 
     Raises:
-        ValueError: a truth id is neither 0..N-1 nor ``ignore_index``.
+        ValueError: a ground truth id is neither 0..N-1 nor ``ignore_index``.
     """
-    area = _truth_area(truth, num_classes, ignore_index)
+    area = _ground_truth_area(ground_truth, num_classes, ignore_index)
     # on the CPU: a GPU has no deterministic histogram
-    counts = IoUMetric.intersect_and_union(prediction.cpu(), truth.cpu(), num_classes, ignore_index)
+    counts = IoUMetric.intersect_and_union(prediction.cpu(), ground_truth.cpu(), num_classes, ignore_index)
     hit, _, predicted, _ = (count.long().numpy()[None] for count in counts)
     return PixelCounts(hit, predicted, area[None])
 
 
 def rates(counts: PixelCounts) -> dict[str, np.ndarray]:
-    """Per-class rates (T, N) in percent; NaN where a rate has no pixel to speak of.
+    """Per-class rates (T, N) in percent; NaN where the denominator is 0.
 
     - ``IoU`` = TP / (TP + FP + FN), ``FP`` = FP / (TP + FP + FN), ``FN`` = FN / (TP + FP + FN): they sum to 100 and are
-      NaN for a class that neither truth nor prediction has.
+      NaN for a class that neither ground truth nor prediction has.
     - ``precision`` = TP / (TP + FP), NaN for a class that is never predicted.
     - ``recall`` = TP / (TP + FN), NaN for a class that the ground truth never has.
     """
-    union = counts.predicted + counts.truth - counts.hit
-    with np.errstate(invalid='ignore'):  # 0 / 0 is the NaN that is meant; nothing else can be divided by 0
+    union = counts.predicted + counts.ground_truth - counts.hit
+    with np.errstate(invalid='ignore'):  # 0 / 0 gives the intended NaN; no other number is divided by 0
         return {
             'IoU': 100 * counts.hit / union,
             'precision': 100 * counts.hit / counts.predicted,
-            'recall': 100 * counts.hit / counts.truth,
+            'recall': 100 * counts.hit / counts.ground_truth,
             'FP': 100 * (counts.predicted - counts.hit) / union,
-            'FN': 100 * (counts.truth - counts.hit) / union,
+            'FN': 100 * (counts.ground_truth - counts.hit) / union,
         }
 
 
@@ -110,13 +113,13 @@ def nan_mean(values: np.ndarray) -> float:
     return float(valid.mean()) if valid.size else float('nan')
 
 
-def _truth_area(truth: Tensor, num_classes: int, ignore_index: int) -> np.ndarray:
+def _ground_truth_area(ground_truth: Tensor, num_classes: int, ignore_index: int) -> np.ndarray:
     """Pixels of the ground truth per segmentation id, (N,)."""
-    area = torch.bincount(truth.flatten().long(), minlength=num_classes).cpu().numpy()
+    area = torch.bincount(ground_truth.flatten().long(), minlength=num_classes).cpu().numpy()
     outside = [int(i) for i in np.flatnonzero(area[num_classes:]) + num_classes if i != ignore_index]
     if outside:
         raise ValueError(
-            f'the truth has the ids {outside}, but there are only {num_classes} classes (0..{num_classes - 1}) '
+            f'the ground truth has the ids {outside}, but there are only {num_classes} classes (0..{num_classes - 1}) '
             f'and {ignore_index} to ignore'
         )
     return area[:num_classes]

@@ -1,4 +1,4 @@
-"""Predictions refined in worker processes before they are measured."""
+"""Refine predictions in worker processes before they are evaluated."""
 
 import sys
 from collections import deque
@@ -14,9 +14,10 @@ from mmseg.registry import EVALUATOR, MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..cores import usable_cores
 from ..models.refiners import importable, on_cpu, refined_label, unit_image
 from ..structures import class_probabilities
-from ..worker_pool import WorkerPool, usable_cores
+from ..worker_pool import WorkerPool
 
 
 class RefineTask(NamedTuple):
@@ -28,7 +29,7 @@ class RefineTask(NamedTuple):
 
 
 class LabelRefiner:
-    """Refine probabilities along the colours of the image, take the class of the highest (the first of equals).
+    """Refine probabilities with the image and take the most probable class (the first of equals).
 
     Args:
         refiner: Config of a refiner.
@@ -46,19 +47,18 @@ class LabelRefiner:
 
 @EVALUATOR.register_module()
 class RefiningEvaluator(Evaluator):
-    """Refines the softmax of ``seg_logits``, in worker processes, and has the metrics see the outcome.
+    """Refines the softmax of ``seg_logits`` in worker processes and evaluates the result.
 
-    The network goes on meanwhile. The metrics get the samples in their order, ``pred_sem_seg`` replaced and without
-    ``seg_logits``, once they are refined, so that numbers and files are those of ``workers=0``. A few images per worker
-    are kept in memory. Hooks that look at the outputs of the network see them as they were. After an error, nothing is
-    left of what was under way.
+    The network continues meanwhile. The metrics get the refined samples in order, with a new ``pred_sem_seg`` and
+    without ``seg_logits``, so numbers and files are those of ``workers=0``. A few images per worker are kept in memory.
+    Hooks see the unrefined outputs of the network. After an error, unfinished work is dropped.
 
     Args:
-        metrics: As mmengine's ``Evaluator`` has it.
+        metrics: As in mmengine's ``Evaluator``.
         refiner: ``forward(images, probabilities)``, for example ``dict(type='DenseCRF')``, with the original image
-            read from ``img_path``. Where it has ``present(scores)``, classes that are not are left out before.
-        workers: Processes that refine. With 0 it is done in this one, on the device of the network: best for a
-            refiner that computes on a GPU. By default one per core where the refiner runs ``on_cpu`` only, else 0.
+            read from ``img_path``. If it has ``present(scores)``, absent classes are left out before.
+        workers: Processes that refine. 0 refines in this process on the device of the network, which is best for a
+            refiner that runs on a GPU. By default one per core if the refiner runs ``on_cpu`` only, else 0.
     """
 
     def __init__(self, metrics: Any, *, refiner: dict, workers: int | None = None) -> None:
@@ -74,10 +74,10 @@ class RefiningEvaluator(Evaluator):
         self._labels: list[np.ndarray] = []  # of the first batch, as far as they are there
 
     def process(self, data_samples: Sequence[SegDataSample], data_batch: Any = None) -> None:
-        """Hand a batch over; those that are refined by now reach the metrics.
+        """Submit a batch; batches that are already refined are passed to the metrics.
 
         Raises:
-            ValueError: a sample has no ``seg_logits``, one channel of them, some that are no numbers, or another size
+            ValueError: a sample has no ``seg_logits``, only one channel, values that are not finite, or another size
                 than its image.
             WorkerDiedError: a worker process died.
         """
@@ -88,14 +88,14 @@ class RefiningEvaluator(Evaluator):
             raise
 
     def evaluate(self, size: int) -> dict:
-        """Wait for what is under way, then evaluate the metrics.
+        """Wait for the unfinished images, then evaluate the metrics.
 
         Raises:
             WorkerDiedError: a worker process died.
         """
         try:
             if self._pool is not None:
-                self._pass_on(self._pool.results(last=True))
+                self._pass_on(self._pool.results())
         except BaseException:
             self._reset(*sys.exc_info())
             raise
@@ -113,20 +113,19 @@ class RefiningEvaluator(Evaluator):
             del sample.seg_logits
             ids = torch.nonzero(self._present(scores))[:, 0]
             scores = scores[ids]
-            if self.workers:  # tensors would be sent through shared memory, of which containers have little
+            if self.workers:  # tensors would be sent through shared memory, which is small in containers
                 ids, scores = ids.short().cpu().numpy(), scores.cpu().numpy()
-            self._pool.submit(RefineTask(sample.img_path, ids, scores))
-            self._pass_on(self._pool.results())
+            self._pass_on(self._pool.results(RefineTask(sample.img_path, ids, scores)))
 
     def _reset(self, *error: object) -> None:
-        """End the workers and drop what is under way."""
+        """End the workers and drop unfinished work."""
         pool, self._pool, self._labels = self._pool, None, []
         self._batches.clear()
         if pool is not None:
             pool.__exit__(*(error or (None, None, None)))
 
     def _pass_on(self, labels: Iterable[np.ndarray]) -> None:
-        """Hand refined batches to the metrics; labels come in the order of the samples."""
+        """Pass refined batches to the metrics; labels arrive in the order of the samples."""
         for label in labels:
             samples, data_batch = self._batches[0]
             self._labels.append(label)

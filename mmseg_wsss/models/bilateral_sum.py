@@ -1,9 +1,9 @@
-"""Sums over all pixels, weighed by likeness in place and colour, without a matrix of pixel pairs.
+"""Sums over all pixels, weighted by similarity in position and colour, without a matrix of pixel pairs.
 
-``sum_j exp(-|f_i - f_j|^2 / 2) v_j`` is softmax attention before its division: the exponent is the scalar product of
-``[f_i, -|f_i|^2 / 2, 1]`` and ``[f_j, 1, -|f_j|^2 / 2]``. One more key of score 0, seen by one more value channel,
-tells what softmax divided by. So PyTorch's fused attention does the work on a CPU and on a GPU in memory linear in the
-number of pixels.
+``sum_j exp(-|f_i - f_j|^2 / 2) v_j`` is softmax attention without its division: the exponent is the scalar product of
+``[f_i, -|f_i|^2 / 2, 1]`` and ``[f_j, 1, -|f_j|^2 / 2]``. One additional key of score 0 with a value channel of its own
+gives the divisor of the softmax. PyTorch's fused attention therefore computes the sum on CPU and GPU with memory linear
+in the number of pixels.
 """
 
 import torch
@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-# Value of the extra key: softmax hands back 1024 / (1 + row sum), which float16 holds for sums up to 10^7.
+# Value of the extra key: softmax returns 1024 / (1 + row sum), which float16 can hold for sums up to 10^7.
 EXTRA_VALUE = 1024.0
-# Where neither is there attention would build the matrix of all pairs: 10 GB for one image of 224 x 224.
+# Without either kernel, attention would build the matrix of all pairs: 10 GB for one image of 224 x 224.
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
-FIRST_CELL = (0.4, 0.4, 0.8, 0.8, 0.8)  # in standard deviations; colours may be coarser than places
+FIRST_CELL = (0.4, 0.4, 0.8, 0.8, 0.8)  # in standard deviations; colours may be coarser than positions
 CELL_GROWTH = 1.1
 
 
 def bilateral_features(images: Tensor, *, sigma_rgb: float, sigma_xy: float) -> Tensor:
-    """Place and colour of every pixel in units of their standard deviations.
+    """Position and colour of every pixel in units of their standard deviations.
 
     Args:
         images: (B, 3, h, w) in [0, 1].
@@ -32,8 +32,8 @@ def bilateral_features(images: Tensor, *, sigma_rgb: float, sigma_xy: float) -> 
     """
     height, width = images.shape[-2:]
     y, x = (torch.arange(side, dtype=images.dtype, device=images.device) for side in (height, width))
-    place = torch.stack(torch.meshgrid(x, y, indexing='xy')).flatten(1).expand(len(images), -1, -1) / sigma_xy
-    features = torch.cat((place, images.flatten(2) * (255 / sigma_rgb)), dim=1).mT
+    position = torch.stack(torch.meshgrid(x, y, indexing='xy')).flatten(1).expand(len(images), -1, -1) / sigma_xy
+    features = torch.cat((position, images.flatten(2) * (255 / sigma_rgb)), dim=1).mT
     return features - features.mean(dim=1, keepdim=True)
 
 
@@ -59,16 +59,16 @@ def exact_bilateral_sum(features: Tensor, values: Tensor, *, half: bool | None =
 
 @torch.no_grad()
 def grouped_bilateral_sum(features: Tensor, values: Tensor, *, max_groups: int = 2048) -> Tensor:
-    """As :func:`exact_bilateral_sum`, with groups of like pixels in place of single ones; time O(n * groups).
+    """Approximate :func:`exact_bilateral_sum` with groups of similar pixels instead of pixels; time O(n * groups).
 
-    A group is the pixels of one cell of a grid in feature space, the finest that has few enough occupied cells. It acts
-    as a Gaussian with the mean and covariance of its pixels, which carries the sum of their values. Pixels whose values
-    are all zero (padding) are left out. What it costs and misses on photos: ``docs/performance.md``.
+    A group is the pixels of one cell of a grid in feature space, the finest grid with few enough occupied cells. It
+    acts as a Gaussian with the mean and covariance of its pixels, weighted by the sum of their values. Pixels whose
+    values are all zero (padding) are left out. Time and error on photos: ``docs/performance.md``.
 
     Args:
         features: centred (B, n, D).
         values: (B, n, K) in [0, 1].
-        max_groups: more are slower and more exact.
+        max_groups: more groups are slower and more exact.
 
     Returns:
         (B, n, K) in the type of ``values``; no gradient.
@@ -84,7 +84,7 @@ def grouped_bilateral_sum(features: Tensor, values: Tensor, *, max_groups: int =
 
 
 def _exp_weighted_sum(query: Tensor, key: Tensor, values: Tensor) -> Tensor:
-    """``sum_j exp(query_i . key_j) values_j`` for scores that are nowhere far above 0.
+    """``sum_j exp(query_i . key_j) values_j`` for scores that are never far above 0.
 
     Args:
         query, key: (B, n, c) and (B, m, c).

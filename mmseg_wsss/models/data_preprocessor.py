@@ -12,8 +12,8 @@ from torch import Tensor
 class WSSSDataPreProcessor(SegDataPreProcessor):
     """mmseg's ``SegDataPreProcessor`` for inputs that may be a dict of views.
 
-    The difference: where ``inputs`` is a dict, its ``img`` and the data samples go through mmseg's preprocessor and
-    every other view through the same channel order and normalisation; each becomes one tensor (B, 3, H, W).
+    The difference: if ``inputs`` is a dict, its ``img`` and the data samples go through mmseg's preprocessor, and every
+    other view gets the same channel order and normalisation; each becomes one tensor (B, 3, H, W).
 
     Args:
         bgr_to_rgb, rgb_to_bgr: reverse the channels, at most one of them.
@@ -35,7 +35,7 @@ class WSSSDataPreProcessor(SegDataPreProcessor):
         if size is None and size_divisor is None:
             size_divisor = 1
         super().__init__(bgr_to_rgb=bgr_to_rgb, rgb_to_bgr=rgb_to_bgr, size=size, size_divisor=size_divisor, **kwargs)
-        # mmseg and its fork keep this under different names
+        # mmseg and its fork use different names for this
         self._reverse_channels = bgr_to_rgb or rgb_to_bgr
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:

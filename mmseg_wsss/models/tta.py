@@ -14,12 +14,12 @@ from torch import Tensor
 class MaxScaleTTA(BaseTTAModel):
     """Sum of the logits over the flips of a scale, maximum over the scales, arg-max (ToCo's inference).
 
-    The difference to mmseg's ``SegTTAModel`` is the maximum where that averages softmax, and that the merged logits
-    stay in the sample, so that a refiner can follow (``RefiningEvaluator``).
+    The difference from mmseg's ``SegTTAModel``: it takes the maximum instead of the mean of softmax, and the merged
+    logits stay in the sample, so that a refiner can follow (``RefiningEvaluator``).
 
     Args:
-        module: The segmentor, as a config or built; its ``seg_logits`` come at the original size and unflipped.
-        data_preprocessor: Replaces the one of ``module`` where that is a config.
+        module: The segmentor, as a config or built; its ``seg_logits`` have the original size and are not flipped.
+        data_preprocessor: Replaces that of ``module`` if ``module`` is a config.
     """
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[SegDataSample]]) -> list[SegDataSample]:
@@ -54,7 +54,7 @@ class MaxScaleTTA(BaseTTAModel):
 class MeanSoftmaxTTA(MaxScaleTTA):
     """Mean of the softmax over all scales and flips, arg-max (WeakTr's second stage, Segmenter, mmseg).
 
-    The difference to mmseg's ``SegTTAModel``: the merged probabilities stay in the sample, as their logarithm in
+    The difference from mmseg's ``SegTTAModel``: the merged probabilities stay in the sample, as their logarithm in
     ``seg_logits``, so that a refiner can follow.
     """
 

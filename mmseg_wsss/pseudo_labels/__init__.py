@@ -1,11 +1,11 @@
 """Pseudo-labels as a folder of masks, from any network with CAMs or any trained segmentation network."""
 
-from .images import ImageList, Unreadable, build_dataset
+from .images import ImageList, Unreadable, build_dataset, sample_or_unreadable, without_masks
 from .labelling import label_images
 from .manifest import Manifest, ManifestError
 from .refine_option import REFINERS, refiner_of
 from .report import write_report
-from .scores import Scorer, build_model, choose_source
+from .scores import Scorer, choose_source, load_model
 from .shards import Shard, ShardError, merge_shards
 from .soft import load_soft_scores, write_soft_scores
 from .sweep import sweep_threshold
@@ -20,13 +20,15 @@ __all__ = [
     'ShardError',
     'Unreadable',
     'build_dataset',
-    'build_model',
     'choose_source',
     'label_images',
+    'load_model',
     'load_soft_scores',
     'merge_shards',
     'refiner_of',
+    'sample_or_unreadable',
     'sweep_threshold',
+    'without_masks',
     'write_report',
     'write_soft_scores',
 ]

@@ -1,11 +1,11 @@
-"""The images that are labelled: which, from where, into which file, and reading that survives damaged ones."""
+"""The images to label: which, from where, into which file, and reading that tolerates damaged files."""
 
 import copy
 import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +28,29 @@ class Unreadable(NamedTuple):
     error: str
 
 
+def sample_or_unreadable(make: Callable[[], dict], path: str) -> dict | Unreadable:
+    """The sample that a pipeline makes of an image file, or what is wrong with the file.
+
+    Raises:
+        Exception: the pipeline's own, where the image file is not to blame.
+    """
+    try:
+        return make()
+    except Exception:  # each loader has its own kinds of error: the file itself decides
+        try:
+            read_image(path)
+        except (OSError, ValueError) as error:
+            return Unreadable(path, str(error))
+        raise
+
+
 def build_dataset(config: dict, *, split: str | None = None, masks: bool = False) -> BaseDataset:
     """Build a data set for inference.
 
     Args:
-        config: Config of a mmseg data set.
+        config: Config of an mmseg data set.
         split: Replaces its ``ann_file``; below ``data_root``, or else below the working directory.
-        masks: Whether the masks are needed. Without, they are neither looked for nor loaded.
+        masks: Whether the masks are needed. If not, they are neither searched nor loaded.
 
     Raises:
         ValueError: the data set has no ``data_prefix.seg_map_path`` but ``masks`` are needed, or is a wrapper of
@@ -71,15 +87,15 @@ def without_masks(pipeline: Sequence[Any]) -> list[Any]:
 
 
 class ImageList(Dataset):
-    """The images of a data set and the files that they become below ``out_dir``.
+    """The images of a data set and their output files below ``out_dir``.
 
     Args:
-        dataset: A mmseg data set in test mode.
+        dataset: An mmseg data set in test mode.
         out_dir: Output folder.
-        soft: Whether soft scores are written beside the masks.
+        soft: Whether soft scores are written in addition to the masks.
 
     Raises:
-        ValueError: two images would become one file, or one is not below the image folder.
+        ValueError: two images would be written to one file, or one is not below the image folder.
     """
 
     def __init__(self, dataset: BaseDataset, out_dir: str | Path, *, soft: bool = False) -> None:
@@ -91,28 +107,17 @@ class ImageList(Dataset):
         seen: dict[Path, str] = {}
         for name, path in zip(self.names, self.paths, strict=True):
             if seen.setdefault(name, path) is not path:
-                raise ValueError(f'{path} and {seen[name]} would both become {name}.png')
+                raise ValueError(f'{path} and {seen[name]} would both be written to {name}.png')
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[int, dict | Unreadable]:
-        """The sample of the pipeline, or what is wrong with the image file.
-
-        Raises:
-            Exception: the pipeline's own, where the image file is not to blame.
-        """
-        try:
-            return index, self.dataset[index]
-        except Exception:  # each loader has its own kinds of error: the file itself decides
-            try:
-                read_image(self.paths[index])
-            except (OSError, ValueError) as error:
-                return index, Unreadable(self.paths[index], str(error))
-            raise
+        """The sample of the pipeline, or what is wrong with the image file; see :func:`sample_or_unreadable`."""
+        return index, sample_or_unreadable(lambda: self.dataset[index], self.paths[index])
 
     def load(self, indices: Sequence[int], num_workers: int = 0) -> Iterator[tuple[int, dict | Unreadable]]:
-        """Read these images, in this order, ``num_workers`` processes ahead of the network."""
+        """Read these images in this order, in ``num_workers`` processes ahead of the network."""
         return iter(DataLoader(Subset(self, indices), batch_size=None, num_workers=num_workers, collate_fn=_as_it_is))
 
     def mask(self, index: int) -> Path:
@@ -139,13 +144,13 @@ class ImageList(Dataset):
                 path.unlink(missing_ok=True)
 
     def left(self, indices: Sequence[int] | None = None) -> list[int]:
-        """Indices of the images whose files are not complete.
+        """Indices of the images whose output files are not complete.
 
-        Files appear under their names only when they are whole; those that were damaged later (by a full disk or a
-        power failure) are found by their checksums and made again.
+        Files get their names only when they are complete; those that were damaged later (by a full disk or a power
+        failure) are detected by their checksums and written again.
 
         Args:
-            indices: Where to look; all images by default.
+            indices: Which images to check; all by default.
         """
         looked_at = range(len(self)) if indices is None else indices
         return [index for index in looked_at if not are_whole(self.mask(index), self.soft_scores(index))]
@@ -153,7 +158,7 @@ class ImageList(Dataset):
     def fingerprint(self, *, tags: bool) -> dict[str, Any]:
         """Number and hash of the images' names and, with ``tags``, of the data set's image-level labels.
 
-        Neither the pixels nor labels that a step of the pipeline loads are in it.
+        Pixels, and labels that are loaded by a step of the pipeline, are not included.
         """
         digest = hashlib.sha256()
         for name, info in zip(self.names, self.infos, strict=True):

@@ -20,13 +20,13 @@ def label_images(
     workers: int = 0,
     loaders: int = 0,
 ) -> list[Unreadable]:
-    """Write the masks, and soft scores where ``images`` asks for them, of some images.
+    """Write the masks of some images, and their soft scores if ``images`` has files for them.
 
     Args:
         images: All images.
         indices: Those to label.
         scorer: The network.
-        threshold: Background score beside CAMs; None for a segmentation.
+        threshold: Background threshold of the CAMs; None for a segmentation.
         writer: Arguments of the ``MaskTaskWriter``: ``palette`` and ``refiner``.
         workers: Processes that refine and write; 0 does it in this one.
         loaders: Processes that read ahead.

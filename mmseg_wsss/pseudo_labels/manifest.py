@@ -1,4 +1,4 @@
-"""What a folder of pseudo-labels was made with, so that a run goes on with its own work only."""
+"""The settings that a folder of pseudo-labels was made with, so that a run only continues its own work."""
 
 import hashlib
 import json
@@ -15,17 +15,17 @@ _ABSENT = object()
 
 
 class ManifestError(ValueError):
-    """The folder holds something else than the beginning of this run."""
+    """The folder contains something other than the beginning of this run."""
 
 
 class Manifest:
-    """``manifest.json``: the settings that decide what the masks look like, their hash, and what was found out.
+    """``manifest.json``: the settings that determine the masks, their hash, and what the run found out.
 
     It is written before the first mask. A later run with equal settings continues, one with others is refused.
 
     Args:
         folder: The output folder.
-        settings: Everything that changes the masks, made of what JSON knows; other objects are written as text.
+        settings: Everything that changes the masks, as JSON values; other objects are written as text.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
@@ -67,8 +67,8 @@ class Manifest:
 
         Args:
             found: What the run found out before the first mask, for example the threshold and the table of its sweep.
-            name: Under which it is written before it becomes ``manifest.json``: one of its own for each of several
-                jobs that begin in the same folder at the same time.
+            name: Of the temporary file that becomes ``manifest.json``; it must differ between jobs that start in the
+                same folder at the same time.
         """
         record = {
             'format': _FORMAT,

@@ -1,4 +1,4 @@
-"""What a run did, as a file and for people."""
+"""The report of a run, as a file and as text."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ def write_report(
         folder: The output folder.
         total: Images in the list.
         written: Masks that the run made.
-        before: Masks that were there when the run began.
+        before: Masks that existed when the run began.
         skipped: Images that could not be read, by the labelling or by the sweep before it.
         seconds: How long the labelling took.
-        name: Of the file; one of its own for each of several jobs in the same folder.
-        more: What else it holds, made of what JSON knows.
+        name: Of the file; it must differ between jobs in the same folder.
+        more: Further contents, as JSON values.
 
     Returns:
-        The same as text, the skipped images at its end.
+        The same as text, with the skipped images at the end.
     """
     rate = written / max(seconds, 1e-9)
     record = {

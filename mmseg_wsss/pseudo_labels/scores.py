@@ -1,4 +1,4 @@
-"""From one image to the scores of its classes, with any network that gives CAMs or a segmentation."""
+"""From one image to the scores of its classes, with any network that returns CAMs or a segmentation."""
 
 from typing import Any, NamedTuple
 
@@ -23,9 +23,10 @@ from ..structures import class_probabilities
 
 
 class Maps(NamedTuple):
-    """What a network says about one image at its original size.
+    """The prediction of a network for one image at its original size.
 
-    ``scores``: CAMs (C, H, W) in [0, 1), or probabilities (C + 1, H, W) with background first; nothing is gated yet.
+    ``scores``: CAMs (C, H, W) in [0, 1), or probabilities (C + 1, H, W) with background first; of all classes, not yet
+    masked by image-level labels.
     ``tags``: image-level label (C,), or None. ``sample``: the network's sample.
     """
 
@@ -44,33 +45,37 @@ def choose_source(model: dict, wanted: str | None = None) -> str:
     Raises:
         ValueError: CAMs are wanted from a segmentor without any.
     """
-    has_cams = issubclass(MODELS.get(model['type']), CAMSegmentor)
+    has_cams = issubclass(MODELS.get(model['type']) or object, CAMSegmentor)  # unknown: said when it is built
     if wanted == 'cam' and not has_cams:
         raise ValueError(f'{model["type"]} has no CAMs, so its labels come from the segmentation (--source seg)')
     return wanted or ('cam' if has_cams else 'seg')
 
 
-def build_model(cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
-    """Build the network of a config with every weight of a checkpoint, for inference on the device that there is.
+def load_model(model: nn.Module, cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
+    """Give a network all weights of a checkpoint, for inference on the available device.
 
     Args:
-        cfg: Its ``model`` may be wrapped by ``MaxScaleTTA`` or a class derived from it.
+        model: The network; it may be wrapped by ``MaxScaleTTA`` or a class derived from it.
+        cfg: Its config, for messages.
         checkpoint: File.
         source: ``'cam'`` or ``'seg'``.
 
+    Returns:
+        It; ``dataset_meta`` has the classes and palette of its training where the checkpoint has them, else None.
+
     Raises:
-        ValueError: the checkpoint does not fit, or the wrapper does not keep what it merges.
+        ValueError: the checkpoint does not fit, or the wrapper drops the merged scores.
     """
-    model = MODELS.build(cfg.model)
     segmentor = model
     if isinstance(model, BaseTTAModel):
         if not isinstance(model, MaxScaleTTA):
             raise ValueError(
-                f'tta_model {type(model).__name__} drops the merged scores; take MeanSoftmaxTTA or MaxScaleTTA'
+                f'tta_model {type(model).__name__} drops the merged scores; use MeanSoftmaxTTA or MaxScaleTTA'
             )
         segmentor = model.module
     with whole_checkpoint(checkpoint, cfg.filename):
-        load_checkpoint(segmentor, checked(checkpoint), map_location='cpu', strict=True, logger='silent')
+        loaded = load_checkpoint(segmentor, checked(checkpoint), map_location='cpu', strict=True, logger='silent')
+    model.dataset_meta = loaded.get('meta', {}).get('dataset_meta')
     if segmentor.test_cfg is None:
         segmentor.test_cfg = {'mode': 'whole'}
     segmentor.test_cfg['cam'] = source == 'cam'
@@ -81,31 +86,37 @@ class Scorer:
     """Runs the network on one image after the other.
 
     Args:
-        model: Of :func:`build_model`.
+        model: Of :func:`load_model`.
         source: ``'cam'`` (foreground maps that a constant background competes with) or ``'seg'`` (softmax).
-        gate: Whether classes that the image-level label does not name are left out.
+        mask_by_labels: Whether classes that are absent from the image-level label are left out.
         amp: bfloat16 autocast.
         refiner: Refiner that runs on the network's device; None for none.
     """
 
     def __init__(
-        self, model: nn.Module, *, source: str, gate: bool, amp: bool = False, refiner: nn.Module | None = None
+        self,
+        model: nn.Module,
+        *,
+        source: str,
+        mask_by_labels: bool,
+        amp: bool = False,
+        refiner: nn.Module | None = None,
     ) -> None:
-        self.model, self.source, self.gate, self.amp = model, source, gate, amp
+        self.model, self.source, self.mask_by_labels, self.amp = model, source, mask_by_labels, amp
         self.device = next(model.parameters()).device
         self.refiner = None if refiner is None else refiner.to(self.device)
 
     @torch.no_grad()
     def maps(self, item: dict[str, Any]) -> Maps:
-        """Run the network on what the pipeline made of an image.
+        """Run the network on an image as the pipeline returns it.
 
         Raises:
-            ValueError: gating without image-level label or with one of another class count; scores that are no
-                numbers.
+            ValueError: masking without an image-level label or with one of another class count; scores that are not
+                finite.
         """
         samples = item['data_samples']
         samples = samples if isinstance(samples, (list, tuple)) else [samples]
-        # The network shall not gate: that is done here, or not at all.
+        # Masking by image-level labels is done here or not at all, so the network must not see them.
         tags, *_ = [sample.pop('gt_score') if 'gt_score' in sample else None for sample in samples]
         with autocast(dtype=torch.bfloat16, enabled=self.amp):
             sample = self.model.test_step(pseudo_collate([item]))[0]
@@ -116,8 +127,8 @@ class Scorer:
         else:
             raise ValueError('the network gives no seg_logits: its labels come from its CAMs (--source cam)')
         if not scores.isfinite().all():
-            raise ValueError(f'{sample.img_path}: the network gives scores that are no numbers')
-        if self.gate:
+            raise ValueError(f'{sample.img_path}: the network gives scores that are not finite')
+        if self.mask_by_labels:
             self._check_tags(tags, len(scores) - (self.source == 'seg'), sample.img_path)
         return Maps(scores, tags, sample)
 
@@ -131,8 +142,8 @@ class Scorer:
         """Scores of the classes that compete for the pixels of an image.
 
         Args:
-            maps: What the network says about the image.
-            threshold: Background score beside CAMs; None for a segmentation, which has its own.
+            maps: The prediction for the image.
+            threshold: Background threshold of the CAMs; None for a segmentation, which has its own.
 
         Returns:
             Segmentation ids (P,) uint8, background first, and their scores (P, H, W) float32.
@@ -144,7 +155,7 @@ class Scorer:
         if threshold is not None:
             scores = torch.cat((torch.full_like(scores[:1], threshold), scores))
         ids = torch.arange(len(scores))
-        if self.gate:
+        if self.mask_by_labels:
             ids = torch.cat((ids[:1], tags.nonzero().flatten().cpu() + 1))
         scores = scores[ids.to(scores.device)]
         if self.refiner is not None:
@@ -153,11 +164,11 @@ class Scorer:
 
     @staticmethod
     def _check_tags(tags: Tensor | None, classes: int, path: str) -> None:
-        """Gating needs a label of the right length."""
+        """Masking needs a label of the right length."""
         if tags is None:
             raise ValueError(
-                f'{path} has no image-level label to gate with: use ImageTagDataset, add LoadImageLabels to the '
-                'pipeline, or give --no-gate'
+                f'{path} has no image-level label to mask its classes with: use ImageTagDataset, add LoadImageLabels '
+                'to the pipeline, or pass --all-classes'
             )
         if len(tags) != classes:
             raise ValueError(f'{path}: the image-level label is over {len(tags)} classes, the network over {classes}')

@@ -1,4 +1,4 @@
-"""One list of images labelled by jobs that know nothing of each other, and the check that all did their part."""
+"""One list of images labelled by independent jobs, and the check that all of them completed their share."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 class ShardError(ValueError):
-    """Shards that are missing, incomplete, or not of the same job."""
+    """Shards are missing, incomplete, or not of the same job."""
 
 
 class Shard(NamedTuple):
@@ -52,7 +52,7 @@ class Shard(NamedTuple):
 
     @property
     def manifest(self) -> str:
-        """File name under which the shard writes the manifest before it becomes everybody's."""
+        """Name of the temporary file in which the shard writes the manifest."""
         return f'manifest-{self.number}-of-{self.count}.json'
 
     def report_of(self, images: ImageList, skipped: Sequence[Unreadable], manifest: Manifest) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Shard(NamedTuple):
 
 
 def merge_shards(folder: str | Path) -> tuple[str, list[Unreadable]]:
-    """Check that all shards did their part, and write one ``report.json``.
+    """Check that all shards are complete, and write one ``report.json``.
 
     Args:
         folder: The output folder that the shards share.
@@ -73,8 +73,8 @@ def merge_shards(folder: str | Path) -> tuple[str, list[Unreadable]]:
         The report as text, and the images that the shards skipped.
 
     Raises:
-        ShardError: there is no manifest, a shard has not ended or had other settings, or masks (and soft scores, where
-            the manifest asks for them) are missing or damaged. All of these are named.
+        ShardError: there is no manifest, a shard has not finished or used other settings, or masks (and soft scores, if
+            the manifest has them) are missing or damaged. All of these are named.
     """
     folder = Path(folder)
     try:
@@ -84,7 +84,9 @@ def merge_shards(folder: str | Path) -> tuple[str, list[Unreadable]]:
         raise ShardError(f'{folder} is not a folder of pseudo-labels: {error}') from error
     wrong = [shard for shard, report in reports.items() if report['manifest'] != manifest['sha256']]
     if wrong:
-        raise ShardError(f'{_named(wrong)} had other settings than {folder / "manifest.json"}: use another folder')
+        raise ShardError(
+            f'{_named(wrong)} used settings other than those of {folder / "manifest.json"}: use another folder'
+        )
     names = [name for report in reports.values() for name in report['masks']]
     count = manifest['settings']['images']['count']
     skipped = sorted(Unreadable(**one) for report in reports.values() for one in report['skipped'])
@@ -113,10 +115,10 @@ def _reports(folder: Path) -> dict[Shard, dict[str, Any]]:
     counts = sorted({shard.count for shard in shards})
     if len(counts) != 1:
         divided = f'reports of {" and of ".join(map(str, counts))} shards' if counts else 'no report of a shard'
-        raise ShardError(f'{folder} has {divided}: leave those of one division, report-I-of-N.json for I in 1..N')
+        raise ShardError(f'{folder} has {divided}: keep those of one division, report-I-of-N.json for I in 1..N')
     missing = sorted({Shard(number + 1, counts[0]) for number in range(counts[0])} - set(shards))
     if missing:
-        raise ShardError(f'{_named(missing)} did not end: call --shard with it (again)')
+        raise ShardError(f'{_named(missing)} did not finish: run --shard with it (again)')
     return {shard: json.loads((folder / shard.report).read_text(encoding='utf-8')) for shard in sorted(shards)}
 
 

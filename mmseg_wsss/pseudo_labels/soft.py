@@ -22,11 +22,11 @@ def write_soft_scores(path: str | Path, ids: np.ndarray, scores: np.ndarray) -> 
         scores: (P, H, W) >= 0.
 
     Raises:
-        ValueError: a score is negative or no number.
+        ValueError: a score is negative or not a number.
     """
     highest = scores.max(initial=0)
     if not (np.isfinite(highest) and scores.min(initial=0) >= 0):
-        raise ValueError(f'{path}: soft scores are numbers >= 0, got {scores.min(initial=0)}..{highest}')
+        raise ValueError(f'{path}: soft scores must be numbers >= 0, got {scores.min(initial=0)}..{highest}')
     scale = np.float32(highest / _LEVELS or 1)
     values = np.round(scores / scale).clip(0, _LEVELS).astype(np.uint8)
     kept = values.any(axis=(1, 2))
@@ -38,15 +38,15 @@ def load_soft_scores(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a file of :func:`write_soft_scores`.
 
     Returns:
-        ``ids`` int64 (P,) and ``scores`` float32 (P, H, W); classes that are not named score 0.
+        ``ids`` int64 (P,) and ``scores`` float32 (P, H, W); all other classes have score 0.
 
     Raises:
-        ValueError: this is no such file.
+        ValueError: it is not such a file.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays['ids'].astype(np.int64), arrays['values'] * arrays['scale']
     except FileNotFoundError:
         raise
-    except Exception as error:  # numpy and zipfile raise half a dozen kinds for a damaged file
-        raise ValueError(f'{path}: no soft scores of make_pseudo_labels.py ({error})') from error
+    except Exception as error:  # numpy and zipfile raise many kinds of errors for a damaged file
+        raise ValueError(f'{path}: not a file of soft scores from make_pseudo_labels.py ({error})') from error

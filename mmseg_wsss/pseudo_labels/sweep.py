@@ -1,4 +1,4 @@
-"""The background threshold that fits a labelled subset best."""
+"""The background threshold with the best mIoU on a labelled subset."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from .scores import Scorer
 def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) -> dict[str, Any]:
     """Compare the thresholds 0.01, 0.02 .. 0.99 on images with masks, each process its share of them.
 
-    The CAMs are gated as the scorer says and not refined, as WeakTr and others sweep.
+    The CAMs are masked by image-level labels where the scorer does so, and not refined, as in WeakTr's sweep.
 
     Args:
         images: Images whose samples carry ``gt_sem_seg``.
@@ -23,7 +23,7 @@ def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) 
         num_workers: Processes that read ahead.
 
     Returns:
-        ``threshold``, the best one (the lowest of equals), its ``mIoU`` in percent, the ``images`` that counted, those
+        ``threshold``, the best one (the lowest of equals), its ``mIoU`` in percent, the number of ``images``, those
         ``skipped`` with the reason, and ``table``, the mIoU by threshold.
 
     Raises:
@@ -41,7 +41,7 @@ def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) 
     shares = all_gather_object((total, used, skipped))
     used, skipped = sum(share[1] for share in shares), [one for share in shares for one in share[2]]
     if not used:
-        raise ValueError('the sweep found no image that can be read')
+        raise ValueError('the sweep found no readable image')
     counts = PixelCounts(*sum(share[0] for share in shares))
     best, means = best_threshold(counts)
     return {
@@ -57,13 +57,15 @@ def _count(item: dict, scorer: Scorer, thresholds: torch.Tensor) -> np.ndarray:
     """Pixel counts (3, T, N) of one image."""
     cam, tags, sample = scorer.maps(item)
     if 'gt_sem_seg' not in sample:
-        raise ValueError(f'{sample.img_path} has no mask to sweep against: the test pipeline needs LoadMask')
-    if scorer.gate:
+        raise ValueError(f'{sample.img_path} has no mask for the sweep: the test pipeline needs LoadMask')
+    if scorer.mask_by_labels:
         cam = cam * tags[:, None, None].to(cam)
-    truth = sample.gt_sem_seg.data.squeeze(0).to(cam.device)
-    if truth.shape != cam.shape[1:]:
-        raise ValueError(f'{sample.img_path} has CAMs of {tuple(cam.shape[1:])}, its mask is {tuple(truth.shape)}')
+    ground_truth = sample.gt_sem_seg.data.squeeze(0).to(cam.device)
+    if ground_truth.shape != cam.shape[1:]:
+        raise ValueError(
+            f'{sample.img_path} has CAMs of {tuple(cam.shape[1:])}, its mask is {tuple(ground_truth.shape)}'
+        )
     try:
-        return np.stack(cam_counts(cam, truth, thresholds))
+        return np.stack(cam_counts(cam, ground_truth, thresholds))
     except ValueError as error:
         raise ValueError(f'{sample.img_path}: {error}') from error

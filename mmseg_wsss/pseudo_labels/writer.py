@@ -25,7 +25,7 @@ class MaskTask(NamedTuple):
 
 
 class MaskTaskWriter:
-    """Refine, take the class of the highest score at every pixel (the first of equals), write.
+    """Refine, take the class with the highest score at every pixel (the first of equals), write.
 
     Args:
         palette: RGB of the segmentation ids.
@@ -37,10 +37,10 @@ class MaskTaskWriter:
         self.refiner = None if refiner is None else MODELS.build(refiner)
 
     def __call__(self, task: MaskTask) -> Unreadable | None:
-        """Write the files of an image, the mask last: it stands for all of them.
+        """Write the files of an image, the mask last: if it exists, so do the others.
 
         Returns:
-            What is wrong where the refiner cannot read the image; nothing is written then.
+            What is wrong if the refiner cannot read the image; nothing is written then.
         """
         image = None
         if self.refiner is not None:

@@ -1,4 +1,4 @@
-"""What a sample carries beyond mmseg's ``SegDataSample``, and what a network says of it."""
+"""What a sample contains beyond mmseg's ``SegDataSample``, and the probabilities of a prediction."""
 
 from ..constants import BACKGROUND, IGNORE
 from .image_label import image_scores, most_classes, multi_hot, set_image_label

@@ -1,7 +1,7 @@
 """Image-level labels on a ``SegDataSample``.
 
-The one place that says how the three numberings hang together: foreground class index ``k`` (0..C-1) is
-segmentation id ``k + 1``; segmentation id 0 is background, which an image-level label never contains.
+This module alone defines the numbering: foreground class index ``k`` (0..C-1) is segmentation id ``k + 1``;
+segmentation id 0 is background, which an image-level label never contains.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def multi_hot(label: Sequence[int], num_classes: int) -> np.ndarray:
     indices = np.asarray(label, dtype=np.int64).reshape(-1)
     if indices.size and (indices.min() < 0 or indices.max() >= num_classes):
         raise ValueError(
-            f'image-level label {indices.tolist()} has an index outside 0..{num_classes - 1}; background is no class'
+            f'image-level label {indices.tolist()} has an index outside 0..{num_classes - 1}; background is not a class'
         )
     score = np.zeros(num_classes, dtype=np.float32)
     score[indices] = 1
@@ -49,7 +49,7 @@ def image_scores(samples: Sequence[SegDataSample]) -> torch.Tensor:
         (B, C) float on the samples' device.
 
     Raises:
-        ValueError: a sample carries no image-level label; the message names its image.
+        ValueError: a sample has no image-level label; the message names its image.
     """
     for sample in samples:
         if 'gt_score' not in sample:
@@ -61,8 +61,8 @@ def image_scores(samples: Sequence[SegDataSample]) -> torch.Tensor:
 
 
 def most_classes(samples: Sequence[SegDataSample]) -> int:
-    """The largest number of classes that one image of a batch shows, at least 1.
+    """The largest number of present classes of an image in the batch, at least 1.
 
-    Known from shapes alone, so that the device is not waited for.
+    It is computed from shapes alone, without waiting for the device.
     """
     return max(1, *(len(sample.gt_label if 'gt_label' in sample else sample.gt_score) for sample in samples))

@@ -1,4 +1,4 @@
-"""What a segmentation network says of an image."""
+"""The prediction of a segmentation network for an image."""
 
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -9,11 +9,11 @@ def class_probabilities(sample: SegDataSample) -> Tensor:
 
     Raises:
         ValueError: there are none, they have one channel (mmseg's sigmoid, of which a softmax would be 1 everywhere),
-            or they are no numbers; the message names the image.
+            or they are not finite; the message names the image.
     """
     path = sample.get('img_path', 'a sample')
     if 'seg_logits' not in sample:
-        raise ValueError(f'{path}: the prediction has no seg_logits to take classes from')
+        raise ValueError(f'{path}: the prediction has no seg_logits')
     logits = sample.seg_logits.data
     if len(logits) == 1:
         raise ValueError(
@@ -22,5 +22,5 @@ def class_probabilities(sample: SegDataSample) -> Tensor:
         )
     scores = logits.float().softmax(dim=0)
     if scores.isnan().any():
-        raise ValueError(f'{path}: the network gives seg_logits that are no numbers')
+        raise ValueError(f'{path}: the network gives seg_logits that are not finite')
     return scores

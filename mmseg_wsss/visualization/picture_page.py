@@ -1,4 +1,4 @@
-"""A page of pictures: one row per sample with image, CAM, pseudo-label, prediction and truth."""
+"""A page of pictures: one row per sample with image, CAM, pseudo-label, prediction and ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,22 +25,22 @@ class PictureRow:
         cam: (C, H, W) in [0, 1]; its maximum over the classes is shown as heat.
         pseudo_label: (H, W) segmentation ids, 255 for uncertain.
         prediction: (H, W) segmentation ids.
-        truth: (H, W) segmentation ids, 255 for ignored; None where there is no mask.
+        ground_truth: (H, W) segmentation ids, 255 for ignored; None where there is no mask.
         title: Text beside the row, for example the tags.
-        photo: whether ``image`` is worth a column of its own.
+        photo: whether ``image`` gets its own column.
     """
 
     image: np.ndarray
     cam: np.ndarray
     pseudo_label: np.ndarray
     prediction: np.ndarray
-    truth: np.ndarray | None = None
+    ground_truth: np.ndarray | None = None
     title: str = ''
     photo: bool = True
 
     def __post_init__(self) -> None:
         size = self.image.shape[:2]
-        for name in ('cam', 'pseudo_label', 'prediction', 'truth'):
+        for name in ('cam', 'pseudo_label', 'prediction', 'ground_truth'):
             value = getattr(self, name)
             if value is not None and value.shape[-2:] != size:
                 raise ValueError(f'{name} is {value.shape[-2:]}, its image {size} ({self.title})')
@@ -48,8 +48,7 @@ class PictureRow:
 
 def colorize(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Segmentation ids (H, W) in colours (H, W, 3) uint8; ids beyond the palette get PASCAL VOC's (255: off-white)."""
-    colours = [*map(list, palette), *voc_palette(256)[len(palette) :]]
-    return np.array(colours[:256], dtype=np.uint8)[mask]
+    return np.array(voc_palette(256, palette), dtype=np.uint8)[mask]
 
 
 def overlay(image: np.ndarray, colours: np.ndarray, opacity: float | np.ndarray) -> np.ndarray:
@@ -64,7 +63,7 @@ def heat(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def without_photos(rows: Sequence[PictureRow]) -> list[PictureRow]:
-    """The same rows on white, for photographs that must not be passed on; their page has no column of images."""
+    """The same rows on white, for photographs that must not be published; their page has no column of images."""
     return [replace(row, image=np.full_like(row.image, 255), photo=False) for row in rows]
 
 
@@ -77,7 +76,7 @@ def picture_page(
         rows: One per sample.
         classes: Names of the segmentation ids, background first; the legend lists those that appear.
         palette: RGB in 0..255 per class; PASCAL VOC's colours where it is too short.
-        width: Of the page in inches.
+        width: Width of the page in inches.
 
     Raises:
         ValueError: there is no row.
@@ -108,8 +107,8 @@ def picture_page(
 
 
 def _draw_row(row: PictureRow, axes: Sequence, palette: Sequence[Sequence[int]]) -> None:
-    """One sample, with the photograph where there is a place for it; a missing truth leaves its place empty."""
-    masks = [row.pseudo_label, row.prediction, row.truth]
+    """One sample, with the photograph if there is a column for it; without ground truth that cell stays empty."""
+    masks = [row.pseudo_label, row.prediction, row.ground_truth]
     panels = [row.image, heat(row.image, row.cam)]
     panels += [None if mask is None else overlay(row.image, colorize(mask, palette), 0.75) for mask in masks]
     for axis, panel in zip(axes, panels[-len(axes) :], strict=True):
@@ -125,7 +124,7 @@ def _draw_legend(
     figure: Figure, rows: Sequence[PictureRow], classes: Sequence[str], palette: Sequence[Sequence[int]]
 ) -> None:
     """Colours of the ids that appear on the page."""
-    masks = [mask for row in rows for mask in (row.pseudo_label, row.prediction, row.truth) if mask is not None]
+    masks = [mask for row in rows for mask in (row.pseudo_label, row.prediction, row.ground_truth) if mask is not None]
     names = dict(enumerate(classes)) | {255: 'uncertain / ignored'}
     ids = [int(i) for i in np.unique(np.concatenate([mask.ravel() for mask in masks]))]
     colours = colorize(np.array(ids), palette) / 255

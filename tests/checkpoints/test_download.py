@@ -56,7 +56,7 @@ def test_fetched_once_then_without_a_network(server, tmp_path, monkeypatch):
     assert path == tmp_path / 'cache' / NAME
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == [NAME]
-    monkeypatch.setattr(download.urllib.request, 'urlopen', None)
+    monkeypatch.setattr(download, 'HTTPDownloader', None)
     assert fetch(f'{server.url}/weights/{NAME}') == path
     assert len(server.paths) == 1
 
@@ -64,11 +64,10 @@ def test_fetched_once_then_without_a_network(server, tmp_path, monkeypatch):
 def test_a_connection_that_breaks_leaves_nothing(server, tmp_path):
     server.sent = 500_000
     for name in (NAME, 'pytorch_model.bin'):  # whether or not there is a hash to tell
-        with pytest.raises(ConnectionError, match='the connection broke after 500000 of 1024000 bytes'):
+        with pytest.raises(ConnectionError, match=r'500000 bytes read, 524000 more expected'):
             fetch(f'{server.url}/{name}', folder=tmp_path)
         assert names(tmp_path) == []
     server.sent = None
-    (tmp_path / f'.{NAME}.part').write_bytes(CONTENT + CONTENT)  # of a process that was killed
     assert fetch(f'{server.url}/{NAME}', folder=tmp_path).read_bytes() == CONTENT
     assert names(tmp_path) == [NAME]
 
@@ -89,7 +88,7 @@ def test_wrong_hash_leaves_nothing(server, tmp_path):
 
 def test_a_damaged_file_in_the_cache_is_not_used(server, tmp_path):
     (tmp_path / NAME).write_bytes(CONTENT[:-1])
-    with pytest.raises(ValueError, match=f'{NAME}: its SHA-256 is .* delete it and get it anew'):
+    with pytest.raises(ValueError, match=f'{NAME}: its SHA-256 is .* delete it and download it again'):
         fetch(f'{server.url}/{NAME}', folder=tmp_path)
     assert server.paths == []
 

@@ -84,7 +84,7 @@ def _npz(root):
 
 
 @pytest.mark.parametrize('make', [_json, _csv, _folders, _xml, _masks, _coco, _npz])
-def test_every_format_tells_the_same(make, tmp_path):
+def test_every_format_gives_the_same(make, tmp_path):
     assert make(tmp_path).load(CLASSES) == LABELS
 
 
@@ -215,7 +215,7 @@ def test_classes_that_cannot_be(classes, message, tmp_path):
 
 def test_ignore_tags_that_cannot_be(tmp_path):
     path = _json(tmp_path).path
-    with pytest.raises(ValueError, match='ignore_tags drops cat, which classes asks for'):
+    with pytest.raises(ValueError, match='ignore_tags drops cat, which are in classes'):
         TagFile(path=path, ignore_tags=['cat']).load(CLASSES)
     with pytest.raises(ValueError, match="got the string 'bus'"):
         TagFile(path=path, ignore_tags='bus')

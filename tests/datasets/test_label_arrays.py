@@ -20,8 +20,8 @@ CONTENT = {
     [
         ({'names': np.array(['a', 'b', 'c'], object)}, 'pickled objects are refused'),
         ({'names': np.arange(3)}, 'names and classes should be 1-D text arrays'),
-        ({'labels': np.zeros((2, 3))}, r'shape \(3, 3\), names x classes, and is float64 \(2, 3\)'),
-        ({'labels': np.eye(3) * [1, 1, 2]}, r'labels\[2\] \(sub/c\): holds other values than 0 and 1'),
+        ({'labels': np.zeros((2, 3))}, r'shape \(3, 3\), names x classes, but are float64 \(2, 3\)'),
+        ({'labels': np.eye(3) * [1, 1, 2]}, r'labels\[2\] \(sub/c\): has values other than 0 and 1'),
         ({'names': np.array(['a', 'b', 'a.jpg'])}, r"names\[2\]: 'a.jpg' is labelled already in .*names\[0\]"),
     ],
 )

@@ -55,29 +55,31 @@ def test_a_sample_holds_its_files(root):
         f'{root}/images/sub/c.jpg',
         f'{root}/out/SegmentationClass/sub/c.png',
     ]
-    assert 'truth_path' not in first
+    assert 'ground_truth_path' not in first
     assert dataset.metainfo['classes'] == ('background', 'cat', 'dog')
     assert len(dataset) == 2
     assert len(build(root)) == 3
 
 
-def test_masks_go_through_the_pipeline_with_their_truth(root):
-    truth = np.array([[2, 1, 0, 255, 0, 1]] * 4)
+def test_masks_go_through_the_pipeline_with_their_ground_truth(root):
+    ground_truth = np.array([[2, 1, 0, 255, 0, 1]] * 4)
     for name in ('a', 'b', 'sub/c'):
-        write_mask(root / 'true' / f'{name}.png', truth)
+        write_mask(root / 'true' / f'{name}.png', ground_truth)
     init_default_scope('mmseg')
     pipeline = [
         dict(type='LoadImage'),
         dict(type='LoadMask'),
-        dict(type='LoadTruth'),
+        dict(type='LoadGroundTruth'),
         dict(type='Resize', scale=(12, 8), keep_ratio=True),
         dict(type='RandomFlip', prob=1.0),
         dict(type='RandomCrop', crop_size=(4, 6)),
         dict(type='PackWSSSInputs'),
     ]
     np.random.seed(3)
-    sample = build(root, data_prefix=dict(img_path='images', truth_path='true'), pipeline=pipeline)[0]['data_samples']
-    pseudo, true = sample.gt_sem_seg.data[0].numpy(), sample.gt_truth.data[0].numpy()
+    sample = build(root, data_prefix=dict(img_path='images', ground_truth_path='true'), pipeline=pipeline)[0][
+        'data_samples'
+    ]
+    pseudo, true = sample.gt_sem_seg.data[0].numpy(), sample.ground_truth.data[0].numpy()
     assert pseudo.shape == true.shape == (4, 6)
     # one cut-out of both: where the pseudo-mask says 0, 1, 2 the ground truth says 2 or 0, 1, 0
     flipped = np.repeat([1, 0, 255, 2, 1, 0], 2)
@@ -87,7 +89,7 @@ def test_masks_go_through_the_pipeline_with_their_truth(root):
     assert np.array_equal(true[0], both[starts[0] : starts[0] + 6])
 
 
-def test_everything_wrong_is_told_at_once(root):
+def test_all_problems_are_reported_at_once(root):
     masks = root / 'out' / 'SegmentationClass'
     for name in ('d', 'e', 'f', 'g', 'h'):
         Image.new('RGB', (6, 4)).save(root / 'images' / f'{name}.jpg')
@@ -102,8 +104,7 @@ def test_everything_wrong_is_told_at_once(root):
     assert lines[:2] == ['6 problems with the pseudo-masks', 'image whose mask is missing (1):']
     assert lines[2:4] == [
         f'  {images}/a.jpg: {png}/a.png',
-        '  -> run tools/make_pseudo_labels.py once more: it goes on where it stopped. Images without tags get no mask: '
-        "take them out of ann_file, or label with untagged='background' in the data set",
+        '  -> run tools/make_pseudo_labels.py again: it continues where it stopped',
     ]
     assert 'mask of another size than its image (1):' in lines
     assert f'  {images}/d.jpg: {png}/d.png is 4x6, {images}/d.jpg 6x4' in lines
@@ -150,10 +151,10 @@ def test_masks_of_other_classes_are_known_by_their_manifest(root):
     assert len(build(root, classes=('dog', 'cat'))) == 3
 
 
-def test_a_missing_truth_is_a_problem_of_its_own(root):
-    lines = lines_of(root, data_prefix=dict(img_path='images', truth_path='true'))
-    assert lines[1:3] == ['image whose true mask is missing (3):', '  ROOT/images/a.jpg: ROOT/true/a.png']
-    assert lines[-1] == '  -> it only serves the log: data_prefix.truth_path=None trains without it'
+def test_a_missing_ground_truth_is_a_problem_of_its_own(root):
+    lines = lines_of(root, data_prefix=dict(img_path='images', ground_truth_path='true'))
+    assert lines[1:3] == ['image whose ground-truth mask is missing (3):', '  ROOT/images/a.jpg: ROOT/true/a.png']
+    assert lines[-1] == '  -> it is only used for the log: data_prefix.ground_truth_path=None trains without it'
 
 
 def test_arguments_that_cannot_be(root):
@@ -161,3 +162,22 @@ def test_arguments_that_cannot_be(root):
         build(root, data_prefix=dict(img_path='images', seg_map_path='masks'))
     with pytest.raises(ValueError, match='8-bit masks hold at most 254 classes, got 255'):
         build(root, classes=[str(k) for k in range(255)])
+
+
+def test_photos_of_a_telephone(root):
+    """A name in macOS' form (two characters for an umlaut) finds its mask; a HEIC without a JPEG is named."""
+    masks = root / 'out' / 'SegmentationClass'
+    (root / 'images' / 'a.jpg').rename(root / 'images' / 'Mu\u0308he.jpg')
+    (masks / 'a.png').rename(masks / 'Mu\u0308he.png')
+    write_mask(root / 'true' / 'M\u00fche.png', np.zeros((4, 6)))
+    (root / 'split.txt').write_text('M\u00fche.jpg\n')
+    prefix = {'img_path': 'images', 'ground_truth_path': 'true'}
+    info = build(root, ann_file='split.txt', data_prefix=prefix).get_data_info(0)
+    assert info['seg_map_path'] == f'{masks}/Mu\u0308he.png'
+    assert info['ground_truth_path'] == f'{root}/true/M\u00fche.png'
+    (root / 'images' / 'Mu\u0308he.HEIC').touch()
+    assert len(build(root)) == 3
+    (root / 'images' / 'IMG_1.heic').touch()
+    lines = lines_of(root)
+    assert lines[1:3] == ['photo in a format that is not read (1):', '  ROOT/images/IMG_1.heic']
+    assert lines[3].startswith('  -> convert them to JPEG, with `sips')

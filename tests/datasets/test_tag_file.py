@@ -25,13 +25,13 @@ def test_tag_json_reports_all_at_once(tmp_path):
     )
     assert _error(TagFile(path=path)).splitlines() == [
         '9 problems with the image-level labels',
-        'tag that no class bears (4):',
+        'tag that is not a class (4):',
         f"  {path}: 'a' has the tag 'catt' (did you mean 'cat'?)",
         f"  {path}: 'b' has the tag 'cat dog' (separate the tags: 'cat;dog' in CSV, a list in JSON)",
-        f"  {path}: 'd' has the tag 'background' (background is no tag: leave the tags empty)",
+        f"  {path}: 'd' has the tag 'background' (background is not a tag: leave the tags empty)",
         f"  {path}: 'a.jpg' has the tag 'bus'",
-        "  -> mend 'background' (background is no tag: leave the tags empty), 'cat dog' (separate the tags: 'cat;dog' "
-        "in CSV, a list in JSON), 'catt' (did you mean 'cat'?); "
+        "  -> correct 'background' (background is not a tag: leave the tags empty), 'cat dog' (separate the tags: "
+        "'cat;dog' in CSV, a list in JSON), 'catt' (did you mean 'cat'?); "
         "add to classes, or drop on purpose: ignore_tags=['bus']",
         'given twice (2):',
         f"  {path}: 'a' is labelled already in {path}",
@@ -51,9 +51,9 @@ def test_tag_csv_reports_all_at_once_with_lines(tmp_path):
         '4 problems with the image-level labels',
         'cannot be read (1):',
         f'  {path}:4: 3 fields, should be 2: file,tag;tag;tag',
-        'tag that no class bears (1):',
+        'tag that is not a class (1):',
         f"  {path}:6: 'a.png' has the tag 'dgo' (did you mean 'dog'?)",
-        "  -> mend 'dgo' (did you mean 'dog'?)",
+        "  -> correct 'dgo' (did you mean 'dog'?)",
         'given twice (1):',
         f"  {path}:6: 'a.png' is labelled already in {path}:2",
         'path that leaves the data set (1):',
@@ -68,7 +68,7 @@ def test_tag_csv_reports_all_at_once_with_lines(tmp_path):
         ('t.json', b'[]', r't\.json: should be \{file: \[tags\]\}, not a list'),
         ('t.json', b'{"a":\n"\xe9"}', r't\.json:2: not UTF-8'),
         ('t.csv', b'', r't\.csv:1: the file is empty'),
-        ('t.csv', b'a.jpg,cat\n', r"t\.csv:1: the header should be file,tags and is 'a.jpg,cat'"),
+        ('t.csv', b'a.jpg,cat\n', r"t\.csv:1: the header should be file,tags but is 'a.jpg,cat'"),
         ('t.csv', b'file,tags\na,"cat', r't\.csv:2: unexpected end of data'),
         ('missing.csv', None, r'missing\.csv: No such file'),
     ],
@@ -78,6 +78,44 @@ def test_tag_file_that_cannot_be_read(name, content, message, tmp_path):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ImageLabelError, match=message):
         TagFile(path=tmp_path / name).load(CLASSES)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'\xef\xbb\xbffile;tags\r\na.jpg;"cat;dog"\r\nb.jpg;\r\n',
+        b'file;tags\na.jpg;cat;dog\nb.jpg\n',
+        b'file\ttags\na.jpg\tcat;dog\nb.jpg\t\n',
+        b'\n\n  \nFile,Tags\na.jpg,cat;dog\n\nb.jpg,\n',
+        b'file,tags,,\na.jpg,cat;dog,,\nb.jpg,,,\n',
+        b'"file","tags"\n"a.jpg","cat;dog"\n"b.jpg",""\n',
+    ],
+)
+def test_what_spreadsheets_write(tmp_path, content):
+    (tmp_path / 't.csv').write_bytes(content)
+    assert TagFile(path=tmp_path / 't.csv').load(CLASSES) == {'a': [0, 1], 'b': []}
+
+
+def test_lines_are_counted_from_the_beginning_of_the_file(tmp_path):
+    (tmp_path / 't.csv').write_text('\n\nfile;tags\na;"cat\n"\nb;cow\n')
+    assert f"{tmp_path}/t.csv:6: 'b' has the tag 'cow'" in _error(TagFile(path=tmp_path / 't.csv'))
+
+
+@pytest.mark.parametrize('name', ['tags.xlsx', 'tags.XLS', 'tags.ods', 'tags.numbers'])
+def test_a_spreadsheet_says_how_to_save_it(name):
+    message = f'{name}: a spreadsheet is not read; save it as "CSV UTF-8" with the columns file and tags'
+    with pytest.raises(ValueError, match=message):
+        TagFile(path=name)
+
+
+def test_one_name_in_two_unicode_forms():
+    assert image_name('Mu\u0308nchen/Cafe\u0301.JPG') == 'München/Café'
+
+
+def test_tags_in_two_unicode_forms(tmp_path):
+    (tmp_path / 't.json').write_text('{"a": ["Mo\u0308we"], "b": ["Amsel", "Ka\u0308fer"]}')
+    source = TagFile(path=tmp_path / 't.json', ignore_tags=['Käfer'])
+    assert source.load(['Amsel', 'Möwe']) == {'a': [1], 'b': [0]}
 
 
 def test_tag_file_needs_a_known_extension():
@@ -105,12 +143,20 @@ def test_many_problems_are_cut_and_survive_pickle(tmp_path):
     assert lines[-2] == '  ... and 13 more'
     copied = pickle.loads(pickle.dumps(caught.value))  # as a data loader's worker hands it over
     assert str(copied) == str(caught.value)
-    assert len(copied.problems['tag that no class bears']) == 33
+    assert len(copied.problems['tag that is not a class']) == 33
 
 
 @pytest.mark.parametrize(
     ('path', 'name'),
-    [('a.jpg', 'a'), ('./s/../b.PNG', 'b'), ('s\\a.webp', 's/a'), ('2007.12.24', '2007.12.24'), (' x.tif ', 'x')],
+    [
+        ('a.jpg', 'a'),
+        ('./s/../b.PNG', 'b'),
+        ('s\\a.webp', 's/a'),
+        ('2007.12.24', '2007.12.24'),
+        (' x.tif ', 'x'),
+        ('a.HEIC', 'a'),
+        ('b.avif', 'b'),
+    ],
 )
 def test_image_name(path, name):
     assert image_name(path) == name

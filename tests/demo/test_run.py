@@ -186,7 +186,7 @@ def test_weaktr_on_a_folder_of_photos(tmp_path):
     assert cam.model.num_classes == 2
     assert seg.model.decode_head.num_classes == 3
     assert seg.train_dataloader.dataset.ann_file == 'ImageSets/Segmentation/pets_train.txt'
-    assert seg.train_dataloader.dataset.data_prefix.truth_path is None
+    assert seg.train_dataloader.dataset.data_prefix.ground_truth_path is None
     assert seg.test_dataloader.dataset.data_prefix.seg_map_path == 'SegmentationClassPets'
     assert all(cfg.model.backbone.init_cfg.checkpoint == str(root / 'vit.pth') for cfg in (cam, seg))
     assert (cam.train_cfg.max_iters, seg.train_cfg.max_iters) == (100, 100)

@@ -177,11 +177,13 @@ def test_the_test_tool_reads_it(runs):
     assert metrics['sharded'] == pytest.approx(metrics['whole'], abs=0.1)
 
 
-def test_wrapped_blocks_cannot_be_watched():
+def test_attention_of_wrapped_blocks_cannot_be_recorded():
     vit = MODELS.build({'type': 'mmseg.TokenViT', 'arch': 'deit-tiny', 'img_size': 32})
     vit.layers[0] = torch.nn.Sequential(vit.layers[0])
-    with pytest.raises(TypeError, match='a block wrapped as Sequential cannot be watched: leave the blocks plain'):
-        vit.tokens(torch.randn(1, 3, 32, 32), watch=lambda attention: attention.output)
+    with pytest.raises(
+        TypeError, match='the attention of a block wrapped as Sequential cannot be recorded: do not wrap the blocks'
+    ):
+        vit.tokens(torch.randn(1, 3, 32, 32), record=lambda attention: attention.output)
 
 
 def _toy_model(**test_cfg) -> torch.nn.Module:
@@ -211,8 +213,8 @@ def test_what_fsdp_ignores_is_moved_to_the_device(monkeypatch):
 
 
 def test_an_unknown_ignored_module_is_named():
-    with pytest.raises(ValueError, match=r"model_wrapper\.ignored_modules: ToCo has no 'projector\.twin'"):
-        _strategy(ignored_modules=['projector.twin'])._wrap_model(_toy_model(mode='whole'))
+    with pytest.raises(ValueError, match=r"model_wrapper\.ignored_modules: ToCo has no 'projector\.average'"):
+        _strategy(ignored_modules=['projector.average'])._wrap_model(_toy_model(mode='whole'))
 
 
 def test_sliding_windows_are_refused():
@@ -222,6 +224,6 @@ def test_sliding_windows_are_refused():
     assert _strategy().build_model(whole) is whole
 
 
-def test_one_process_without_launcher_is_told_how_to_start(tmp_path):
-    with pytest.raises(RuntimeError, match=r'this is a single one: start it with tools/dist_train\.sh CONFIG N'):
+def test_one_process_without_launcher_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match=r'this is a single process: start it with tools/dist_train\.sh CONFIG N'):
         RUNNERS.build(_config(tmp_path, 'alone', sharded=True))

@@ -15,13 +15,15 @@ def build(**kwargs):
     return metric
 
 
-def slow_rates(predictions, truths, num_classes):
+def slow_rates(predictions, ground_truths, num_classes):
     """Per-class IoU, precision, recall, FP, FN in percent, pixel sets compared one class at a time."""
     rows = []
     for k in range(num_classes):
-        hit = sum(int(((p == k) & (t == k)).sum()) for p, t in zip(predictions, truths, strict=True))
-        false = sum(int(((p == k) & (t != k) & (t != 255)).sum()) for p, t in zip(predictions, truths, strict=True))
-        missed = sum(int(((p != k) & (t == k)).sum()) for p, t in zip(predictions, truths, strict=True))
+        hit = sum(int(((p == k) & (t == k)).sum()) for p, t in zip(predictions, ground_truths, strict=True))
+        false = sum(
+            int(((p == k) & (t != k) & (t != 255)).sum()) for p, t in zip(predictions, ground_truths, strict=True)
+        )
+        missed = sum(int(((p != k) & (t == k)).sum()) for p, t in zip(predictions, ground_truths, strict=True))
         with np.errstate(invalid='ignore'):
             pairs = [(hit, hit + false + missed), (hit, hit + false), (hit, hit + missed)]
             pairs += [(false, hit + false + missed), (missed, hit + false + missed)]
@@ -42,7 +44,7 @@ def evaluate(metric, samples):
 def test_slow_loops():
     samples = [random_sample(seed) for seed in range(4)]
     metrics = evaluate(build(), samples)
-    truths = [s['gt_sem_seg']['data'][0] for s in samples]
+    ground_truths = [s['gt_sem_seg']['data'][0] for s in samples]
     for source in ('cam', 'cam_aux', 'seg'):
         means, all_rates = {}, {}
         for t in [round(0.01 * step, 2) for step in range(1, 100)] if source != 'seg' else [0.4]:
@@ -50,7 +52,7 @@ def test_slow_loops():
                 predictions = [s['pred_sem_seg']['data'][0] for s in samples]
             else:
                 predictions = [cam_label(s[source]['data'], t) for s in samples]
-            expected = slow_rates(predictions, truths, 4)
+            expected = slow_rates(predictions, ground_truths, 4)
             means[t], all_rates[t] = np.nanmean(expected['IoU']), expected
             if t == 0.4:
                 assert metrics[f'{source}/mIoU'] == pytest.approx(means[t])
@@ -72,12 +74,12 @@ def test_counts_are_exact_at_every_threshold():
     sweep = np.array([0.1, 0.2, 0.3, 0.7], dtype=np.float32)
     values = np.concatenate([sweep, np.nextafter(sweep, np.float32(0)), np.nextafter(sweep, np.float32(1)), [0, 1]])
     cam = torch.from_numpy(values.astype(np.float32)).view(1, 1, -1)
-    truth = torch.ones(1, cam.shape[-1], dtype=torch.long)
-    counts = cam_counts(cam, truth, torch.from_numpy(sweep))
+    ground_truth = torch.ones(1, cam.shape[-1], dtype=torch.long)
+    counts = cam_counts(cam, ground_truth, torch.from_numpy(sweep))
     assert counts.predicted[:, 1].tolist() == [int((values.astype(np.float32) > t).sum()) for t in sweep]
     assert counts.hit[:, 1].tolist() == counts.predicted[:, 1].tolist()
     assert counts.hit[:, 0].tolist() == [0] * 4
-    assert counts.truth.tolist() == [[0, cam.shape[-1]]] * 4
+    assert counts.ground_truth.tolist() == [[0, cam.shape[-1]]] * 4
 
 
 def test_segmentation_equals_mmseg():
@@ -105,7 +107,32 @@ def test_hand_computed():
         'seg/FP': 0.0,
         'seg/FN': 25.0,
         'seg/num_classes': 2,
+        'seg/images': 1,
+        'seg/images_without_ground_truth': 0,
     }
+
+
+def test_images_that_show_no_class_count_and_those_without_a_pixel_are_told(monkeypatch):
+    """The CAM of an image without tags is 0 everywhere: all background, at every threshold."""
+    lines = []
+    monkeypatch.setattr('mmseg_wsss.evaluation.metrics.cam_iou_metric.print_log', lambda text, *_: lines.append(text))
+    shows = {'gt_sem_seg': {'data': torch.tensor([[[0, 1]]])}, 'pred_sem_seg': {'data': torch.tensor([[[0, 1]]])}}
+    shows |= {'cam': {'data': torch.tensor([[[0.0, 0.9]], [[0, 0]], [[0, 0]]])}}
+    empty = {'gt_sem_seg': {'data': torch.zeros(1, 1, 2)}, 'pred_sem_seg': {'data': torch.tensor([[[1, 0]]])}}
+    empty |= {'cam': {'data': torch.zeros(3, 1, 2)}}
+    ignored = dict(empty, gt_sem_seg={'data': torch.full((1, 1, 2), 255)})
+    cams = dict(cam_names=('cam',), background_threshold=0.4)
+    metrics = evaluate(build(), [sample | cams for sample in (shows, empty, ignored)])
+    assert (metrics['cam/mIoU'], metrics['cam/precision'], metrics['cam/recall']) == (100, 100, 100)
+    assert metrics['cam/best_mIoU'] == 100
+    assert metrics['seg/mIoU'] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)  # cat: found twice, once wrongly
+    for source in ('cam', 'seg'):
+        assert (metrics[f'{source}/images'], metrics[f'{source}/images_without_ground_truth']) == (3, 1)
+    assert [line.splitlines()[0] for line in lines] == [
+        'per class results of cam at threshold 0.4, 3 images:',
+        'per class results of seg, 3 images:',
+        '1 of 3 images have no pixel to evaluate: their masks are 255 everywhere',
+    ]
 
 
 def test_rates_sum_to_hundred():

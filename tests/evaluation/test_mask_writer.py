@@ -19,7 +19,11 @@ def test_ids_and_colours_come_back(tmp_path):
     mask = np.array([[0, 1, 1], [255, 0, 1]])
     writer.process({}, [sample('/data/a/first.jpg', mask), sample('/data/a/second.x.png', 1 - (mask > 0))])
     assert writer.evaluate(2) == {}
-    assert sorted(path.name for path in (tmp_path / 'masks').iterdir()) == ['first.png', 'second.x.png']
+    assert sorted(path.name for path in (tmp_path / 'masks').iterdir()) == ['first.png', 'labelmap.txt', 'second.x.png']
+    assert (tmp_path / 'masks' / 'labelmap.txt').read_text().splitlines()[1:] == [
+        'background:1,2,3::',
+        'cat:40,50,60::',
+    ]
     with Image.open(tmp_path / 'masks' / 'first.png') as image:
         assert image.mode == 'P'
         assert np.array_equal(np.array(image), mask)
@@ -32,7 +36,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     writer.dataset_meta = {'classes': ('background', 'cat')}
     mask = np.zeros((2, 2), int)
     writer.process({}, [sample('a/one.jpg', mask), sample('a/one.jpg', mask)])  # a padded repetition is none
-    with pytest.raises(ValueError, match=r'b/one\.jpg and a/one\.jpg would both become .*one\.png.*img_root'):
+    with pytest.raises(ValueError, match=r'b/one\.jpg and a/one\.jpg would both be written to .*one\.png.*img_root'):
         writer.process({}, [sample('b/one.jpg', mask)])
 
 
@@ -43,7 +47,7 @@ def test_masks_below_an_image_folder_keep_their_place(tmp_path):
     writer.process({}, [sample(path, np.full((2, 2), number)) for number, path in enumerate(paths)])
     for number, name in enumerate(['a/IMG_1.png', 'b/IMG_1.png', 'x.y.png']):
         assert np.array(Image.open(tmp_path / name)).tolist() == [[number] * 2] * 2
-    with pytest.raises(ValueError, match=r'b/IMG_1\.gif and photos/images/b/IMG_1\.jpg would both become .*IMG_1\.png'):
+    with pytest.raises(ValueError, match=r'b/IMG_1\.gif and photos/images/b/IMG_1\.jpg would both .*IMG_1\.png'):
         writer.process({}, [sample('photos/images/b/IMG_1.gif', np.zeros((2, 2), int))])
 
 

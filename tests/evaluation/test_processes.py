@@ -28,7 +28,7 @@ def test_all_processes_have_the_numbers_of_one(measured, tmp_path, count, batch_
     assert expected['cam']['seg/num_classes'] == 3
     values = [value for metrics in expected.values() for name, value in metrics.items() if 'Fscore' not in name]
     assert np.isfinite([value for value in values if np.isscalar(value)]).all()
-    assert len(list((measured[1] / f'masks-{count}-{batch_size}').iterdir())) == count
+    assert len(list((measured[1] / f'masks-{count}-{batch_size}').glob('*.png'))) == count
 
 
 def test_a_repeated_image_would_be_seen(tmp_path):

@@ -11,7 +11,8 @@ from mmseg.registry import EVALUATOR, METRICS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmseg_wsss.worker_pool import WorkerDiedError, usable_cores
+from mmseg_wsss.cores import usable_cores
+from mmseg_wsss.worker_pool import WorkerDiedError
 
 CRF = dict(type='DenseCRF', num_iter=2)
 
@@ -40,17 +41,19 @@ def samples(tmp_path):
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     found = []
     for number in range(5):
-        truth = torch.zeros(20 + number, 30, dtype=torch.long)
-        truth[4 + number :, 9:] = 1 + number % 2
+        ground_truth = torch.zeros(20 + number, 30, dtype=torch.long)
+        ground_truth[4 + number :, 9:] = 1 + number % 2
         colours = torch.tensor([[20, 40, 200], [250, 30, 20], [0, 200, 90]], dtype=torch.uint8)
         path = tmp_path / f'{number}.png'
-        Image.fromarray(colours[truth].numpy()).save(path)
+        Image.fromarray(colours[ground_truth].numpy()).save(path)
         one = SegDataSample(metainfo=dict(img_path=str(path)))
-        logits = 2 * torch.randn(5, *truth.shape) + 2 * torch.nn.functional.one_hot(truth, 5).permute(2, 0, 1)
+        logits = 2 * torch.randn(5, *ground_truth.shape) + 2 * torch.nn.functional.one_hot(ground_truth, 5).permute(
+            2, 0, 1
+        )
         logits[[1, 3]] = logits[[3, 1]] - torch.tensor([90, 0])[:, None, None]  # 1 is absent, and 3 in its place
         one.seg_logits = PixelData(data=logits)
         one.pred_sem_seg = PixelData(data=logits.argmax(dim=0, keepdim=True))
-        one.gt_sem_seg = PixelData(data=truth[None])
+        one.gt_sem_seg = PixelData(data=ground_truth[None])
         found.append(one)
     return found
 
@@ -106,7 +109,7 @@ def test_an_image_of_another_size_is_refused(samples):
 
 def test_predictions_without_logits_are_refused(samples):
     del samples[1].seg_logits
-    with pytest.raises(ValueError, match=r'1\.png: the prediction has no seg_logits to take classes from'):
+    with pytest.raises(ValueError, match=r'1\.png: the prediction has no seg_logits'):
         refined(samples, 0)
 
 
@@ -117,9 +120,9 @@ def test_one_channel_is_refused(samples):
 
 
 @pytest.mark.parametrize('value', [torch.nan, torch.inf])
-def test_logits_that_are_no_numbers_are_refused(samples, value):
+def test_logits_that_are_not_finite_are_refused(samples, value):
     samples[1].seg_logits.data[2, 3, 4] = value
-    with pytest.raises(ValueError, match=r'1\.png: the network gives seg_logits that are no numbers'):
+    with pytest.raises(ValueError, match=r'1\.png: the network gives seg_logits that are not finite'):
         refined(samples, 0)
 
 
@@ -156,7 +159,7 @@ def test_a_refiner_that_workers_cannot_make_says_why(samples):
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_after_an_error_it_starts_anew(samples, workers):
+def test_after_an_error_it_starts_again(samples, workers):
     evaluator = build(workers, dict(type='NextClass'))
     bad = samples[1].clone()
     del bad.seg_logits
@@ -169,7 +172,7 @@ def test_after_an_error_it_starts_anew(samples, workers):
     assert torch.equal(found['pred_sem_seg']['data'], (samples[2].pred_sem_seg.data + 1) % 5)
 
 
-def test_after_a_worker_died_it_starts_anew(samples):
+def test_after_a_worker_died_it_starts_again(samples):
     evaluator = build(1, dict(type='NextClass', dies=True))
     evaluator.process(samples[:2])
     with pytest.raises(WorkerDiedError, match='a worker process died'):

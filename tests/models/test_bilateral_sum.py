@@ -39,12 +39,12 @@ def pair_by_pair(features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.exp(distance**2 / -2) @ values.double()
 
 
-def relative(found: torch.Tensor, truth: torch.Tensor) -> float:
+def relative(found: torch.Tensor, exact: torch.Tensor) -> float:
     """Largest error of an image: norm of the difference by norm of the exact sum."""
-    return ((found - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).max().item()
+    return ((found - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)).max().item()
 
 
-def test_features_are_place_and_colour_in_standard_deviations():
+def test_features_are_position_and_colour_in_standard_deviations():
     images = torch.rand(2, 3, 4, 6)
     grid = bilateral_features(images, sigma_rgb=15, sigma_xy=2).unflatten(1, (4, 6))
     colour = (images[1, :, 3, 5] - images[1, :, 1, 2]) * 255 / 15
@@ -60,15 +60,15 @@ def test_the_fused_sum_is_the_sum_over_pairs(dtype, half, tolerance):
     features, values = example()
     dtype = dtype or torch.float32
     found = exact_bilateral_sum(features.to(dtype), values.to(dtype), half=half)
-    truth = pair_by_pair(features, values)
+    exact = pair_by_pair(features, values)
     assert found.dtype == dtype
-    assert relative(found, truth) < tolerance
-    # no pixel is far off either, also one without likes
-    assert ((found - truth).abs().amax(dim=2) / truth.amax(dim=2)).max() < 3 * tolerance
+    assert relative(found, exact) < tolerance
+    # no pixel is far off either, including one without similar pixels
+    assert ((found - exact).abs().amax(dim=2) / exact.amax(dim=2)).max() < 3 * tolerance
 
 
 def test_half_precision_holds_at_the_extent_of_a_real_image():
-    """Colours from black to white, 17 standard deviations, and 50,000 likes of one pixel."""
+    """Colours from black to white, 17 standard deviations, and 50,000 pixels equal to one."""
     features = torch.linspace(-8.5, 8.5, 301)[:, None].expand(-1, 5).contiguous()
     values = torch.rand(301, 21)
     found = exact_bilateral_sum(features[None], values[None], half=True)
@@ -91,16 +91,16 @@ def test_autocast_changes_nothing():
     [(200, (0.02, 0.04, 0.8, 0.01)), (800, (0.01, 0.02, 0.5, 0.01)), (1600, (0.01, 0.01, 1e-5, 0.01))],
 )
 def test_groups_come_close(groups, limits):
-    """In noise, which no photo is, no pixel has likes to be grouped with: fewer groups than pixels are far off."""
+    """In noise no pixel has similar ones to share a group with, so fewer groups than pixels are far off."""
     features, values = example()
-    found, truth = grouped_bilateral_sum(features, values, max_groups=groups), pair_by_pair(features, values)
+    found, exact = grouped_bilateral_sum(features, values, max_groups=groups), pair_by_pair(features, values)
     for image, limit in enumerate(limits):
-        assert relative(found[image, None], truth[image, None]) < limit, image
+        assert relative(found[image, None], exact[image, None]) < limit, image
 
 
 def test_groups_of_equal_pixels_are_exact():
-    places = torch.randn(1, 9, 5) * 3
-    features = places.repeat(1, 30, 1)
+    points = torch.randn(1, 9, 5) * 3
+    features = points.repeat(1, 30, 1)
     values = torch.rand(1, 270, 3)
     found = grouped_bilateral_sum(features, values, max_groups=9)
     torch.testing.assert_close(found.double(), pair_by_pair(features, values), rtol=1e-5, atol=1e-5)

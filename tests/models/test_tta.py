@@ -72,20 +72,20 @@ def test_one_scale_without_flip_changes_nothing():
 @pytest.fixture
 def picture(tmp_path):
     """An asymmetric image: red where class 0 is, with a few wrong pixels; and its mask."""
-    truth = np.zeros((24, 30), dtype=np.uint8)
-    truth[:, 18:] = 1
-    truth[:6] = 1
+    ground_truth = np.zeros((24, 30), dtype=np.uint8)
+    ground_truth[:, 18:] = 1
+    ground_truth[:6] = 1
     image = np.zeros((24, 30, 3), dtype=np.uint8)
-    image[truth == 0] = (255, 20, 40)
-    image[truth == 1] = (0, 90, 160)
+    image[ground_truth == 0] = (255, 20, 40)
+    image[ground_truth == 1] = (0, 90, 160)
     Image.fromarray(image).save(tmp_path / 'image.png')
-    Image.fromarray(truth).save(tmp_path / 'mask.png')
-    return tmp_path, truth
+    Image.fromarray(ground_truth).save(tmp_path / 'mask.png')
+    return tmp_path, ground_truth
 
 
 def test_pipeline_of_the_fragment(picture):
     """All six views come back to the original geometry: a flip or resize that is not undone would show at the edge."""
-    folder, truth = picture
+    folder, ground_truth = picture
     config = Config.fromfile(FRAGMENT)
     with DefaultScope.overwrite_default_scope('mmseg'):
         tta = MODELS.build(dict(**config.tta_model, module={'type': 'RedLogits'}))
@@ -94,8 +94,8 @@ def test_pipeline_of_the_fragment(picture):
     assert [tuple(image.shape[1:]) for image in data['inputs']] == [(24, 30)] * 2 + [(30, 37)] * 2 + [(36, 45)] * 2
     assert [s.flip for s in data['data_samples']] == [False, True] * 3
     merged = tta.test_step(pseudo_collate([data]))[0]
-    assert np.array_equal(merged.gt_sem_seg.data[0].numpy(), truth)
-    assert (merged.pred_sem_seg.data[0].numpy() == truth).mean() > 0.97
+    assert np.array_equal(merged.gt_sem_seg.data[0].numpy(), ground_truth)
+    assert (merged.pred_sem_seg.data[0].numpy() == ground_truth).mean() > 0.97
     assert merged.seg_logits.data.shape == (2, 24, 30)
     # scale 1 with its flip gives 2 * (red - 127.5), and the maximum over the scales is never below it
     red = torch.from_numpy(np.array(Image.open(folder / 'image.png'))[..., 0].astype(np.float32))

@@ -70,7 +70,7 @@ def test_two_images_of_one_name_are_refused(config):
     dataset.data_prefix['img_path'] = 'x/images'
     dataset.get_data_info = lambda index: {'img_path': paths[index]}
     dataset.__class__ = type('Two', (type(dataset),), {'__len__': lambda self: 2})
-    with pytest.raises(ValueError, match=r'x/images/1\.png and x/images/1\.jpg would both become 1\.png'):
+    with pytest.raises(ValueError, match=r'x/images/1\.png and x/images/1\.jpg would both be written to 1\.png'):
         ImageList(dataset, 'out')
 
 
@@ -78,11 +78,11 @@ def test_hash_of_names_and_tags(config, data):
     def fingerprint(tags):
         return ImageList(build_dataset(config), 'out').fingerprint(tags=tags)
 
-    gated, free = fingerprint(True), fingerprint(False)
-    assert gated['count'] == free['count'] == 3
+    masked, free = fingerprint(True), fingerprint(False)
+    assert masked['count'] == free['count'] == 3
     tags = json.loads((data / 'tags.json').read_text())
     (data / 'tags.json').write_text(json.dumps({**tags, 'a/4.png': ['blue']}))
-    assert fingerprint(True) != gated
+    assert fingerprint(True) != masked
     assert fingerprint(False) == free
     (data / 'val.txt').write_text('a/4\nb/3\n')
     assert fingerprint(False) != free

@@ -37,26 +37,26 @@ def item(label=None, classes=3):
 CAM = torch.tensor([0.9, 0.2, 0.4])[:, None, None].expand(3, 2, 2)
 
 
-def test_gated_cams_compete_with_the_threshold():
+def test_masked_cams_compete_with_the_threshold():
     model = Fixed(cam=CAM)
-    ids, scores = Scorer(model, source='cam', gate=True)(item([1, 2]), 0.3)
+    ids, scores = Scorer(model, source='cam', mask_by_labels=True)(item([1, 2]), 0.3)
     assert ids.dtype == np.uint8
     assert ids.tolist() == [0, 2, 3]
     np.testing.assert_allclose(scores[:, 0, 0], [0.3, 0.2, 0.4], rtol=1e-6)
-    assert 'gt_score' not in model.given[0], 'the network cannot gate by itself'
-    ids, scores = Scorer(model, source='cam', gate=False)(item([1, 2]), 0.3)
+    assert 'gt_score' not in model.given[0], 'the network cannot mask_by_labels by itself'
+    ids, scores = Scorer(model, source='cam', mask_by_labels=False)(item([1, 2]), 0.3)
     assert ids.tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(scores[:, 1, 0], [0.3, 0.9, 0.2, 0.4], rtol=1e-6)
 
 
 def test_an_image_without_tags_is_background():
-    ids, scores = Scorer(Fixed(cam=CAM), source='cam', gate=True)(item([]), 0.3)
+    ids, scores = Scorer(Fixed(cam=CAM), source='cam', mask_by_labels=True)(item([]), 0.3)
     assert (ids.tolist(), scores.shape) == ([0], (1, 2, 2))
 
 
 def test_probabilities_of_absent_classes_are_left_out():
     logits = torch.tensor([0.0, 5.0, 1.0, 2.0])[:, None, None].expand(4, 2, 2)
-    ids, scores = Scorer(Fixed(seg_logits=logits), source='seg', gate=True)(item([1, 2]), None)
+    ids, scores = Scorer(Fixed(seg_logits=logits), source='seg', mask_by_labels=True)(item([1, 2]), None)
     assert ids.tolist() == [0, 2, 3]
     np.testing.assert_allclose(scores[:, 0, 0], logits.softmax(0)[[0, 2, 3], 0, 0], rtol=1e-6)
 
@@ -64,16 +64,21 @@ def test_probabilities_of_absent_classes_are_left_out():
 @pytest.mark.parametrize(
     ('fields', 'sample', 'source', 'message'),
     [
-        ({'cam': CAM}, item(), 'cam', r'a\.png has no image-level label to gate with: use ImageTagDataset.*--no-gate'),
+        (
+            {'cam': CAM},
+            item(),
+            'cam',
+            r'a\.png has no image-level label to mask its classes with: use ImageTagDataset.*--all-classes',
+        ),
         ({'cam': CAM}, item([1], classes=5), 'cam', r'a\.png: the image-level label is over 5 classes, the network'),
         ({'seg_logits': CAM}, item([1]), 'seg', 'over 3 classes, the network over 2'),
-        ({'cam': CAM * float('nan')}, item([1]), 'cam', r'a\.png: the network gives scores that are no numbers'),
+        ({'cam': CAM * float('nan')}, item([1]), 'cam', r'a\.png: the network gives scores that are not finite'),
         ({'cam': CAM}, item([1]), 'seg', r'the network gives no seg_logits: .* \(--source cam\)'),
     ],
 )
 def test_what_is_refused(fields, sample, source, message):
     with pytest.raises(ValueError, match=message):
-        Scorer(Fixed(**fields), source=source, gate=True)(sample, 0.5)
+        Scorer(Fixed(**fields), source=source, mask_by_labels=True)(sample, 0.5)
 
 
 def test_source_follows_the_network():
@@ -90,4 +95,4 @@ def test_source_follows_the_network():
 def test_one_channel_is_no_background_everywhere():
     model = Fixed(seg_logits=torch.zeros(1, 2, 2))
     with pytest.raises(ValueError, match=r'a\.png: the seg_logits have one channel, .* with out_channels=2'):
-        Scorer(model, source='seg', gate=False)(item(), None)
+        Scorer(model, source='seg', mask_by_labels=False)(item(), None)

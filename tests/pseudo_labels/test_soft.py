@@ -40,7 +40,7 @@ def test_equal_scores_make_equal_files(tmp_path):
 
 @pytest.mark.parametrize('value', [-0.1, np.nan, np.inf])
 def test_what_is_no_score(tmp_path, value):
-    with pytest.raises(ValueError, match=r'one\.npz: soft scores are numbers >= 0, got'):
+    with pytest.raises(ValueError, match=r'one\.npz: soft scores must be numbers >= 0, got'):
         write_soft_scores(tmp_path / 'one.npz', np.array([1]), np.full((1, 2, 2), value))
     assert list(tmp_path.iterdir()) == []
 
@@ -50,7 +50,7 @@ def test_files_that_hold_something_else(tmp_path):
     np.savez(tmp_path / 'pickle.npz', ids=np.array([{}]), values=np.zeros(1), scale=1)
     (tmp_path / 'cut.npz').write_bytes((tmp_path / 'other.npz').read_bytes()[:50])
     for name in ('other', 'pickle', 'cut'):
-        with pytest.raises(ValueError, match=rf'{name}\.npz: no soft scores of make_pseudo_labels\.py'):
+        with pytest.raises(ValueError, match=rf'{name}\.npz: not a file of soft scores from make_pseudo_labels\.py'):
             load_soft_scores(tmp_path / f'{name}.npz')
     with pytest.raises(FileNotFoundError):
         load_soft_scores(tmp_path / 'absent.npz')

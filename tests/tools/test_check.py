@@ -85,7 +85,7 @@ def test_everything_wrong_at_once(tool, root, capsys):
     unexpected = ['ROOT/config.py: train_dataloader has 1 images, not 3']
     assert [text.replace(str(root), 'ROOT') for text in found.pop('unexpected')] == unexpected
     assert list(found) == [
-        'tag that no class bears',
+        'tag that is not a class',
         'listed image that is missing',
         'image without an entry in the labels',
         'image that cannot be read',
@@ -107,6 +107,13 @@ def test_everything_wrong_at_once(tool, root, capsys):
     assert 'ROOT/config.py: train_dataloader has 1 images, not 3' in error
     assert 'val_dataloader' not in error
     assert error.startswith('11 problems with the data set\n')  # the unknown tag is one in each of the two data sets
+
+
+def test_strips_are_refused_as_in_training(tool, root, capsys):
+    Image.new('RGB', (500, 2)).save(root / 'images' / 'a.jpg')
+    found, _ = problems(tool, root, capsys, '--splits', 'train')
+    text = '500 x 2 pixels, one side more than 100 times the other: cut it up, or leave it out'
+    assert found == {'image that cannot be read': [f'ROOT/images/a.jpg: {text}']}
 
 
 def test_contradictions_may_be_allowed(tool, root, capsys):

@@ -162,7 +162,7 @@ def test_segmentations_that_are_none_are_named_at_once(tool, root, capsys):
     ('segmentation', 'text'),
     [
         ({'size': [6, 8], 'counts': [40, 9]}, 'run lengths of 49 pixels, the image has 48'),
-        ([[0, 0, 1, float('nan'), 2, 2]], 'a coordinate that is no number'),
+        ([[0, 0, 1, float('nan'), 2, 2]], 'a coordinate that is not a number'),
         ({'size': [6, 8]}, "cannot be read: 'counts'"),
     ],
 )

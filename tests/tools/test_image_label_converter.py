@@ -1,26 +1,21 @@
 """The converter writes what TagFile reads, or nothing."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tool_module import load_tool
 
 from mmseg_wsss.datasets.image_labels import TagFile
 
-SCRIPT = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'image_labels.py'
 CLASSES = ['cat', 'dog']
 LABELS = {'a': [0, 1], 'b': [1]}
 
 
 @pytest.fixture(scope='module')
 def converter():
-    spec = importlib.util.spec_from_file_location('image_labels_converter', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('dataset_converters/image_labels.py')
 
 
 @pytest.fixture

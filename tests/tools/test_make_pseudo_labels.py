@@ -1,31 +1,26 @@
 """tools/make_pseudo_labels.py in this process: labels read off the pixels, and everything that it refuses."""
 
 import copy
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from colour_net import expected, gated_cams, make_data, masks
+from colour_net import ColourCAM, expected, make_data, masked_cams, masks
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
+from tool_module import load_tool
 
 from mmseg_wsss.datasets.palette import voc_palette
 from mmseg_wsss.pseudo_labels import ManifestError, load_soft_scores
 
-ROOT = Path(__file__).parents[2]
 TRAIN, VAL = ('a/0', 'a/2', 'b/1'), ('a/4', 'b/3', 'b/5')
 
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('make_pseudo_labels', ROOT / 'tools' / 'make_pseudo_labels.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('make_pseudo_labels.py')
 
 
 @pytest.fixture
@@ -61,11 +56,30 @@ def test_labels_of_images_without_masks(run, data, tmp_path):
     report = json.loads((tmp_path / 'out/report.json').read_text())
     assert (report['images'], report['written'], report['there_before'], report['skipped']) == (3, 3, 0, [])
     settings = manifest(tmp_path)['settings']
-    assert (settings['gate'], settings['threshold'], settings['source'], settings['refine']) == (True, 0.6, 'cam', None)
+    assert (settings['mask_by_labels'], settings['threshold'], settings['source'], settings['refine']) == (
+        True,
+        0.6,
+        'cam',
+        None,
+    )
 
 
-def test_the_threshold_is_the_models_where_none_is_given(run, data, tmp_path):
+@pytest.mark.parametrize('options', [[], ['--refine', 'crf-labels'], ['--refine', 'par']])
+def test_an_image_without_tags_is_background(run, data, options):
+    """It shows none of the classes, so the second stage learns from it too."""
+    tags = json.loads((data / 'tags.json').read_text())
+    first = next(iter(tags))
+    (data / 'tags.json').write_text(json.dumps(tags | {first: []}))
+    _, labels = run('--split', 'train.txt', '--threshold', 0.6, *options)
+    assert len(labels) == 3
+    assert not labels[first.removesuffix('.png')].any()
+
+
+def test_the_threshold_is_the_models_where_none_is_given(run, data, tmp_path, monkeypatch):
+    built, init = [], ColourCAM.__init__
+    monkeypatch.setattr(ColourCAM, '__init__', lambda self, **kwargs: built.append(init(self, **kwargs)))
     _, labels = run('--split', 'train.txt')
+    assert len(built) == 1, 'the network'
     assert manifest(tmp_path)['settings']['threshold'] == 0.5
     _, own = run('--split', 'train.txt', '--cfg-options', 'model.background_threshold=0.62', out='own')
     for name, label in labels.items():
@@ -73,23 +87,23 @@ def test_the_threshold_is_the_models_where_none_is_given(run, data, tmp_path):
         assert np.array_equal(own[name], expected(data, name, 0.62)), name
 
 
-def test_without_gating_absent_classes_appear(run, data, tmp_path):
-    _, labels = run('--split', data / 'train.txt', '--threshold', 0.6, '--no-gate')
+def test_all_classes_lets_absent_classes_appear(run, data, tmp_path):
+    _, labels = run('--split', data / 'train.txt', '--threshold', 0.6, '--all-classes')
     for name, label in labels.items():
-        assert np.array_equal(label, expected(data, name, 0.6, gate=False)), name
+        assert np.array_equal(label, expected(data, name, 0.6, mask_by_labels=False)), name
         assert set(np.unique(label)) == {0, 1, 2, 3}
-        assert len(np.unique(expected(data, name, 0.6))) == 3, 'gated there are two classes'
-    assert manifest(tmp_path)['settings']['gate'] is False
+        assert len(np.unique(expected(data, name, 0.6))) == 3, 'masked by its tags it has two classes'
+    assert manifest(tmp_path)['settings']['mask_by_labels'] is False
 
 
-@pytest.mark.parametrize('gate', [True, False])
+@pytest.mark.parametrize('mask_by_labels', [True, False])
 @pytest.mark.parametrize('tta', [True, False])
-def test_segmentation_networks(run, data, gate, tta):
+def test_segmentation_networks(run, data, mask_by_labels, tta):
     """Logits 1 against 2 * colour; flips change nothing in a network that looks at one pixel."""
-    options = ['--tta'] * tta + ['--no-gate'] * (not gate)
+    options = ['--tta'] * tta + ['--all-classes'] * (not mask_by_labels)
     _, labels = run('--split', 'train.txt', *options, model='ColourSegmentor')
     for name, label in labels.items():
-        wanted = expected(data, name, 0.5, gate=gate)
+        wanted = expected(data, name, 0.5, mask_by_labels=mask_by_labels)
         # a mean of two equal probabilities may differ in the last bit from one of them: equal colours
         assert (label != wanted).mean() <= (0.01 if tta else 0), name
 
@@ -118,7 +132,7 @@ def test_sweep_finds_the_threshold_of_the_masks(run, data, tmp_path, capsys):
         ('par', 'par', 'PAR', {'num_iter': 3}),
     ],
 )
-def test_refinement_sees_the_gated_scores_and_the_image(run, data, tmp_path, refine, key, kind, values):
+def test_refinement_sees_the_masked_scores_and_the_image(run, data, tmp_path, refine, key, kind, values):
     if kind != 'PAR':
         pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     with (data / 'ColourCAM.py').open('a') as config:
@@ -126,7 +140,7 @@ def test_refinement_sees_the_gated_scores_and_the_image(run, data, tmp_path, ref
     _, labels = run('--split', 'train.txt', '--threshold', 0.6, '--refine', refine)
     refiner = MODELS.build({'type': kind, **values})
     for name, label in labels.items():
-        cams = gated_cams(data, name)
+        cams = masked_cams(data, name)
         kept = [0, *(np.flatnonzero(cams.any(axis=(1, 2))) + 1)]
         scores = np.concatenate([np.full_like(cams[:1], 0.6), cams])[kept]
         image = np.array(Image.open(data / f'images/{name}.png')).transpose(2, 0, 1)
@@ -141,7 +155,7 @@ def test_soft_scores(run, data, tmp_path):
     run('--split', 'train.txt', '--threshold', 0.6, '--soft')
     ids, scores = load_soft_scores(tmp_path / 'out/SoftScores/b/1.npz')
     assert ids.tolist() == [0, 2, 3], 'background and the tags'
-    wanted = np.concatenate([np.full((1, 25, 24), 0.6), gated_cams(data, 'b/1')[1:]])
+    wanted = np.concatenate([np.full((1, 25, 24), 0.6), masked_cams(data, 'b/1')[1:]])
     assert np.abs(scores - wanted).max() <= 0.5 / 255 + 1e-6
 
 
@@ -181,8 +195,8 @@ def test_other_settings_are_refused_by_name(run, data, tmp_path):
     run('--threshold', 0.6)
     with pytest.raises(ManifestError, match=r'(?s)made with other settings.*\n  threshold: 0\.6 there, 0\.5 now$'):
         run('--threshold', 0.5)
-    with pytest.raises(ManifestError, match=r'(?s)images\.sha256: .*gate: true there, false now$'):
-        run('--threshold', 0.6, '--no-gate')
+    with pytest.raises(ManifestError, match=r'(?s)images\.sha256: .*mask_by_labels: true there, false now$'):
+        run('--threshold', 0.6, '--all-classes')
     with pytest.raises(ManifestError, match=r'model\.data_preprocessor\.bgr_to_rgb: true there, false now'):
         run('--threshold', 0.6, '--cfg-options', 'model.data_preprocessor.bgr_to_rgb=False')
     torch.save({'state_dict': {'mix.weight': torch.ones(3, 3, 1, 1)}}, data / 'other.pth')
@@ -190,14 +204,14 @@ def test_other_settings_are_refused_by_name(run, data, tmp_path):
         run('--threshold', 0.6, checkpoint='other.pth')
 
 
-def test_tags_that_changed_are_other_settings_only_where_they_gate(run, data, tmp_path):
+def test_tags_that_changed_are_other_settings_only_where_they_mask(run, data, tmp_path):
     run('--threshold', 0.6)
-    run('--threshold', 0.6, '--no-gate', out='free')
+    run('--threshold', 0.6, '--all-classes', out='free')
     tags = json.loads((data / 'tags.json').read_text())
     (data / 'tags.json').write_text(json.dumps({**tags, 'b/5.png': ['red', 'green', 'blue']}))
     with pytest.raises(ManifestError, match=r'images\.sha256'):
         run('--threshold', 0.6)
-    assert run('--threshold', 0.6, '--no-gate', out='free')[0] == 0
+    assert run('--threshold', 0.6, '--all-classes', out='free')[0] == 0
 
 
 def test_a_corrupt_image_is_skipped_named_and_made_up_for(run, data, tmp_path, capsys):
@@ -249,7 +263,7 @@ def test_images_of_the_training_loader(tool, data, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'model', 'message'),
     [
-        (['--threshold', '0.5', '--tta'], 'ColourCAM', 'CAMs are taken at several scales and flips already'),
+        (['--threshold', '0.5', '--tta'], 'ColourCAM', 'CAMs already use several scales and flips'),
         (['--threshold', '0.5'], 'ColourSegmentor', 'a segmentation has its own background'),
         (['--threshold', '0.5', '--source', 'cam'], 'ColourSegmentor', 'ColourSegmentor has no CAMs'),
         (['--tta', '--cfg-options', 'tta_model.type=SegTTAModel'], 'ColourSegmentor', 'SegTTAModel drops the merged'),

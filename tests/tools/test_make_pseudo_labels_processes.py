@@ -1,6 +1,5 @@
 """tools/make_pseudo_labels.py killed, in two processes, and with workers: the same files every time."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from colour_net import make_data
+from tool_module import load_tool
 
 pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
 
@@ -32,10 +32,7 @@ def arguments(data, out, workers=0):
 
 def run_here(*args):
     """In this process, which has everything imported; gives the exit status."""
-    spec = importlib.util.spec_from_file_location('make_pseudo_labels', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main(arguments(*args))
+    return load_tool(TOOL.name).main(arguments(*args))
 
 
 def start(launcher, options):

@@ -4,7 +4,7 @@ import numpy as np
 import own_refiner  # noqa: F401  registers NextClass
 import pytest
 import torch
-from colour_net import gated_cams, make_data, masks
+from colour_net import make_data, masked_cams, masks
 from mmseg.registry import MODELS
 from PIL import Image
 from tool_module import load_tool
@@ -39,29 +39,29 @@ def run(tool, data, tmp_path):
 
 def scores_of(data, name):
     """Segmentation ids (P,) and their scores (P, H, W) before any refinement."""
-    cams = gated_cams(data, name)
+    cams = masked_cams(data, name)
     kept = [0, *(np.flatnonzero(cams.any(axis=(1, 2))) + 1)]
     return np.array(kept), np.concatenate([np.full_like(cams[:1], 0.6), cams])[kept]
 
 
 @pytest.fixture
-def places(tool, monkeypatch):
+def refiners(tool, monkeypatch):
     """Where the refiner of each run was: the one beside the network, and the config of the workers'."""
     found = []
     label_images = tool.label_images
 
-    def watched(*arguments, scorer, writer, **options):
+    def recorded(*arguments, scorer, writer, **options):
         found.append((scorer.refiner, writer['refiner']))
         return label_images(*arguments, scorer=scorer, writer=writer, **options)
 
-    monkeypatch.setattr(tool, 'label_images', watched)
+    monkeypatch.setattr(tool, 'label_images', recorded)
     return found
 
 
-def test_a_refiner_without_on_cpu_runs_beside_the_network(run, data, places):
+def test_a_refiner_without_on_cpu_runs_beside_the_network(run, data, refiners):
     options = ['crf.type=ExactCRF', 'crf.num_iter=2', 'crf.bilateral.srgb=60']
     labels = run('--refine', 'crf-scores', '--cfg-options', *options)
-    ((beside, in_workers),) = places
+    ((beside, in_workers),) = refiners
     assert isinstance(beside, ExactCRF)
     assert in_workers is None
     crf = MODELS.build(dict(type='ExactCRF', num_iter=2, bilateral=dict(srgb=60)))
@@ -73,10 +73,10 @@ def test_a_refiner_without_on_cpu_runs_beside_the_network(run, data, places):
         assert (label != ids[scores.argmax(0)]).any(), 'it changes something'
 
 
-def test_a_refiner_on_cpu_runs_in_the_workers(run, places):
+def test_a_refiner_on_cpu_runs_in_the_workers(run, refiners):
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     run('--refine', 'crf-labels')
-    ((beside, in_workers),) = places
+    ((beside, in_workers),) = refiners
     assert beside is None
     assert in_workers['type'] is LabelCRF
 
@@ -98,6 +98,6 @@ def test_what_a_worker_cannot_make_is_said(run):
 
 def test_a_worker_that_dies_is_reported_with_the_way_on(run):
     options = ['crf.type=NextClass', 'crf.dies=True']
-    message = 'a worker process died, .* fewer --workers; the next call goes on with the images that are left'
+    message = 'a worker process died, .* fewer --workers; the next call continues with the remaining images'
     with pytest.raises(WorkerDiedError, match=message):
         run('--refine', 'crf-scores', '--workers', '1', '--cfg-options', *options)

@@ -110,7 +110,7 @@ def test_a_missing_shard_is_named(out, merge, capsys):
     (out / 'report-1-of-3.json').unlink()
     (out / 'report-3-of-3.json').unlink()
     assert merge(out) == 1
-    assert capsys.readouterr().err == 'error: shards 1/3, 3/3 did not end: call --shard with it (again)\n'
+    assert capsys.readouterr().err == 'error: shards 1/3, 3/3 did not finish: run --shard with it (again)\n'
     assert not (out / 'report.json').exists()
 
 
@@ -143,16 +143,16 @@ def test_skipped_images_stay_named(data, make, merge, tmp_path, capsys):
     assert [one['path'] for one in report(tmp_path / 'out/report.json')['skipped']] == [str(path)]
 
 
-def test_shards_of_different_jobs_are_told_apart(out, make, merge, capsys):
-    with pytest.raises(ManifestError, match='gate: true there, false now'):
-        make(out, '--shard', '1/3', '--no-gate')
+def test_shards_of_different_jobs_are_not_mixed(out, make, merge, capsys):
+    with pytest.raises(ManifestError, match='mask_by_labels: true there, false now'):
+        make(out, '--shard', '1/3', '--all-classes')
     other = {**report(out / 'report-2-of-3.json'), 'manifest': '0'}
     (out / 'report-2-of-3.json').write_text(json.dumps(other))
     assert merge(out) == 1
-    assert f'shard 2/3 had other settings than {out}/manifest.json' in capsys.readouterr().err
+    assert f'shard 2/3 used settings other than those of {out}/manifest.json' in capsys.readouterr().err
     (out / 'report-4-of-4.json').write_text('{}')
     assert merge(out) == 1
-    assert 'has reports of 3 and of 4 shards: leave those of one division' in capsys.readouterr().err
+    assert 'has reports of 3 and of 4 shards: keep those of one division' in capsys.readouterr().err
 
 
 def test_a_folder_without_pseudo_labels(merge, tmp_path, capsys):
@@ -189,7 +189,7 @@ def test_the_sweep_is_done_before(data, capsys):
     files = [str(data / 'ColourCAM.py'), str(data / 'net.pth')]
     with pytest.raises(SystemExit):
         load_tool('make_pseudo_labels.py').parse_args([*files, '--out', 'out', '--sweep', '--shard', '1/3'])
-    assert 'sweep once, without --shard, and give what it finds by --threshold' in capsys.readouterr().err
+    assert 'sweep once without --shard, and pass its --threshold' in capsys.readouterr().err
 
 
 def test_every_image_is_in_one_shard_of_nearly_equal_size():

@@ -78,6 +78,7 @@ def test_toco_trains_from_the_edited_copy_and_writes_a_mask_per_photo(photos, tm
     model = runner.model
     assert (model.iteration, model.num_classes, model.local_crop_size) == (6, 3, 16)
     assert model.starts['loss_seg'] == model.starts['loss_reg'] == 1
+    check_log(next((tmp_path / 'work').glob('*/*.log')).read_text().splitlines())
     runner.test()
     assert_a_mask_per_photo(tmp_path / 'work' / 'masks')
 
@@ -106,6 +107,21 @@ def test_weaktr_trains_both_stages_from_the_edited_copies(photos, tmp_path):
     assert (runner.iter, runner.model.num_classes, runner.model.decode_head.channels) == (6, 3, 24)
     runner.test()
     assert_a_mask_per_photo(tmp_path / 'seg' / 'masks')
+
+
+def check_log(lines: list[str]) -> None:
+    """Between mmengine's own lines and the training there are a few: the images, the weights, the optimizer."""
+    first, last = (
+        next(k for k, line in enumerate(lines) if text in line) for text in ('ImageTagDataset: 3', 'Checkpoints will')
+    )
+    told = [line.split(' - INFO - ')[1] for line in lines[first:last] if ' - INFO - ' in line]
+    assert last - first <= len(told) + 2  # two warnings of mmengine
+    assert told[0] == 'ImageTagDataset: 3 images, 1 without tags skipped; bird 2, fish 2'
+    assert [line.split(': ')[0] for line in told[1:]] == ['optimizer'] * 3 + ['weights'] * (len(told) - 4)
+    settings = ['lr 0.0001, weight decay 0.01', 'not trained', 'lr 0.001, weight decay 0.01']
+    assert [line.split(': ')[1] for line in told[1:4]] == settings
+    assert told[3].endswith(', cam_head (768 values), aux_cam_head (768 values), projector (5,771,520 values)')
+    assert len(told) < 14
 
 
 def test_test_time_augmentation_sees_photos_in_the_size_of_the_test(photos, tmp_path):

@@ -65,7 +65,7 @@ def test_everything_wrong_at_once(tool, root, capsys):
     lines = failure(tool, root, capsys, '--images', str(root / 'images'))
     assert lines == [
         '5 problems with the predictions',
-        'prediction that is no palette PNG with the colours of VOC (1):',
+        'prediction that is not a palette PNG with the colours of VOC (1):',
         f'  ROOT/masks/{NAMES[2]}.png: has other colours',
         'listed image that is missing (1):',
         f"  ROOT/test.txt:2: '{NAMES[0]}' is not in ROOT/masks",
@@ -106,7 +106,7 @@ def test_lists_folders_and_packages(tool, root, capsys):
     before = (root / 'out' / 'results.tar').read_bytes()
     write_mask(root / 'masks' / f'{NAMES[0]}.png', np.ones((3, 4)), voc_palette(21))
     assert run(tool, root) == 1
-    assert 'results is there already: give another OUT' in capsys.readouterr().err
+    assert 'results already exists: choose another OUT' in capsys.readouterr().err
     assert (root / 'out' / 'results.tar').read_bytes() == before
     (root / 'test.txt').unlink()
     assert run(tool, root, out='new') == 1

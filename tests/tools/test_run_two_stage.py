@@ -173,14 +173,14 @@ def tools(tool, monkeypatch):
 
 def test_options_reach_the_stages_and_the_table(tool, tools, data, tmp_path):
     cfg = Config.fromfile(data / 'seg.py')
-    cfg.train_dataloader.dataset.data_prefix.truth_path = 'masks'
+    cfg.train_dataloader.dataset.data_prefix.ground_truth_path = 'masks'
     cfg.dump(data / 'seg_compared.py')
     cam, seg, fully = (data / f'{name}.py' for name in ('cam', 'seg_compared', 'fully'))
     command = [cam, seg, '--fully', fully, '--work-dir', tmp_path, '--threshold', 0.3, '--seed', 7, '--workers', 2]
     options = ['--cam-options', 'a=1', '--seg-options', 'b=2', 'c=3', '--fully-options', 'd=4']
     tool.main([*map(str, command), *options])
     checkpoint = f'{tmp_path}/cam/iter_{CAM_ITERS}.pth'
-    label = ['--out', f'{tmp_path}/labels', '--images', 'train', '--threshold', '0.3', '--refine', 'crf-labels']
+    label = ['--out', f'{tmp_path}/labels', '--images', 'train', '--refine', 'crf-labels', '--threshold', '0.3']
     masks = f'train_dataloader.dataset.mask_dir={tmp_path}/labels/SegmentationClass'
     assert tools.calls[:5] == [
         ['train.py', str(cam), '--work-dir', f'{tmp_path}/cam', '--resume', '--seed', '7', '--cfg-options', 'a=1'],
@@ -236,6 +236,9 @@ def test_stages_that_do_not_belong_together_are_refused_before_anything_starts(t
     arguments = [str(data / 'cam.py'), str(data / 'seg.py'), '--work-dir', str(tmp_path / 'out')]
     with pytest.raises(SystemExit, match=r"error: the stages have different classes: .*\['red', 'blue', 'green'\]"):
         tool.main([*arguments, '--seg-options', 'train_dataloader.dataset.classes=red,blue,green'])
+    for options in (['--images', 'test'], ['--source=seg', '--threshold', '0.3'], ['--cfg-options', 'a=1']):
+        with pytest.raises(SystemExit, match=r'not to be given here: --out, --images, --source, .*--cfg-options'):
+            tool.main([*arguments, *options])
     assert tools.calls == []
 
 
@@ -243,11 +246,13 @@ def test_stages_that_do_not_belong_together_are_refused_before_anything_starts(t
     ('options', 'message'),
     [
         (['--threshold', '1'], '--threshold must be in [0, 1), got 1.0'),
-        (['--threshold', '0.3', '--sweep-split', 'val.txt'], 'not allowed with argument --threshold'),
+        (['--threshold', '0.3', '--sweep-split', 'val.txt'], '--sweep-split needs --sweep'),
+        (['--refin', 'par'], 'unrecognized arguments: --refin par'),
         (['--fully', 'no.py'], 'there is no config no.py'),
     ],
 )
-def test_command_lines_that_cannot_be(tool, data, capsys, options, message):
+def test_command_lines_that_cannot_be(tool, tools, data, capsys, options, message):
     with pytest.raises(SystemExit):
-        tool.parse_args([str(data / 'cam.py'), str(data / 'seg.py'), '--work-dir', 'out', *options])
+        tool.main([str(data / 'cam.py'), str(data / 'seg.py'), '--work-dir', 'out', *options])
     assert message in capsys.readouterr().err
+    assert tools.calls == []

@@ -1,6 +1,5 @@
 """tools/test.py on a toy second stage: sliding windows, several scales and flips, CRF; the masks give the metric."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from PIL import Image
+from tool_module import load_tool
 
 from mmseg_wsss.datasets.mask_files import write_mask
 
@@ -49,13 +49,6 @@ test_cfg = dict(type='TestLoop')
 """
 
 
-def load_tool():
-    spec = importlib.util.spec_from_file_location('tool_test', ROOT / 'tools' / 'test.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def toy(tmp_path):
     """A random network and two drawn images with masks; the second is no multiple of a patch."""
@@ -92,7 +85,7 @@ def test_the_masks_that_are_written_have_the_metric_that_is_reported(toy, option
     if '--crf' in options:
         pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--work-dir', str(toy / 'work'), '--out', str(toy / 'out')]
-    load_tool().main([*arguments, *options])
+    load_tool('test.py').main([*arguments, *options])
     name = 'test' + '_tta' * ('--tta' in options) + '_crf' * ('--crf' in options)
     metrics = json.loads((toy / 'work' / f'{name}.json').read_text())['metrics']
     assert metrics['seg/mIoU'] == pytest.approx(mean_iou(toy, 'out'), abs=0.01)
@@ -102,4 +95,4 @@ def test_the_masks_that_are_written_have_the_metric_that_is_reported(toy, option
 def test_a_checkpoint_of_another_class_count_is_refused(toy):
     arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--work-dir', str(toy / 'work')]
     with pytest.raises(ValueError, match=r'toy\.pth does not fit the model of .*toy\.py(.|\n)*cls_emb'):
-        load_tool().main([*arguments, '--cfg-options', 'model.decode_head.num_classes=5'])
+        load_tool('test.py').main([*arguments, '--cfg-options', 'model.decode_head.num_classes=5'])

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import partial
 
 import mmcv
 import numpy as np
@@ -11,19 +10,7 @@ import torch
 from mmseg.registry import METRICS
 from PIL import Image
 from tool_module import load_tool
-from toy_segmentation import build_model, make_toy, run_test
-
-
-@pytest.fixture(scope='module')
-def toy(tmp_path_factory):
-    """The folder of the network and its images."""
-    return make_toy(tmp_path_factory.mktemp('toy'))
-
-
-@pytest.fixture
-def run(toy, tmp_path):
-    """Run the tool with some options; gives the record it wrote and the masks by name."""
-    return partial(run_test, toy, tmp_path)
+from toy_segmentation import build_model, run_test
 
 
 def evaluate_masks(toy, masks):
@@ -31,8 +18,11 @@ def evaluate_masks(toy, masks):
     metric = METRICS.build({'type': 'IoUMetric'})
     metric.dataset_meta = {'classes': ('background', 'cat', 'dog')}
     for name, mask in masks.items():
-        truth = np.array(Image.open(toy / 'masks' / f'{name}.png'))
-        sample = {'pred_sem_seg': {'data': torch.from_numpy(mask)}, 'gt_sem_seg': {'data': torch.from_numpy(truth)}}
+        ground_truth = np.array(Image.open(toy / 'masks' / f'{name}.png'))
+        sample = {
+            'pred_sem_seg': {'data': torch.from_numpy(mask)},
+            'gt_sem_seg': {'data': torch.from_numpy(ground_truth)},
+        }
         metric.process({}, [sample])
     return metric.evaluate(len(masks))['mIoU']
 
@@ -46,6 +36,25 @@ def test_plain_test_reports_cams_and_segmentation(toy, run):
     assert {'cam/mIoU', 'cam/best_mIoU', 'cam_aux/best_threshold'} <= set(record['metrics'])
     assert record['metrics']['cam/mIoU'] <= record['metrics']['cam/best_mIoU']
     assert (record['tta'], record['crf']) == (False, False)
+
+
+def test_images_without_tags_are_evaluated(toy, tmp_path):
+    """Their CAMs are 0, so all of their pixels are background, and what the decoder finds on them is wrong."""
+    own = shutil.copytree(toy, tmp_path / 'own')
+    text = (toy / 'toy.py').read_text().replace(str(toy), str(own))
+    (own / 'toy.py').write_text(text)
+    (own / 'tags.json').write_text(json.dumps({f'{number}.png': [] for number in range(3)}))
+    record, masks = run_test(own, tmp_path)
+    metrics = record['metrics']
+    true = np.concatenate([np.array(Image.open(toy / 'masks' / f'{name}.png')).ravel() for name in masks])
+    share = (true == 0).sum() / (true != 255).sum()
+    for cam in ('cam', 'cam_aux'):
+        assert (metrics[f'{cam}/images'], metrics[f'{cam}/images_without_ground_truth']) == (3, 0)
+        assert metrics[f'{cam}/mIoU'] == pytest.approx(100 * share / 3)
+        assert metrics[f'{cam}/best_mIoU'] == metrics[f'{cam}/mIoU']
+        assert metrics[f'{cam}/precision'] == pytest.approx(100 * share)  # of the background, which alone is predicted
+        assert metrics[f'{cam}/recall'] == pytest.approx(100 / 3)
+    assert metrics['seg/mIoU'] == pytest.approx(evaluate_masks(toy, masks), abs=0.006)
 
 
 def test_tta_and_crf_report_the_segmentation_that_they_write(toy, run):

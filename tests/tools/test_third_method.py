@@ -69,9 +69,9 @@ def label(cam, threshold=THRESHOLD):
     return np.where(cam.max(axis=0) > threshold, cam.argmax(axis=0) + 1, 0)
 
 
-def mean_iou(predicted, truth):
+def mean_iou(predicted, ground_truth):
     """Percent, over the classes that either has."""
-    pairs = [(predicted == k, truth == k) for k in range(4)]
+    pairs = [(predicted == k, ground_truth == k) for k in range(4)]
     return 100 * np.mean([(one & other).sum() / (one | other).sum() for one, other in pairs if (one | other).any()])
 
 
@@ -96,21 +96,21 @@ def test_test_tool_measures_its_cams(trained, cams, tmp_path):
     load_tool('test.py').main([*map(str, files), '--cfg-options', f'experiment_name={tmp_path}'])
     metrics = json.loads((tmp_path / 'test.json').read_text())['metrics']
     assert {key.split('/')[0] for key in metrics} == {'fused', 'shallow', 'seg'}
-    names = [path.name for path in sorted((tmp_path / 'masks').iterdir())]
+    names = [path.name for path in sorted((tmp_path / 'masks').glob('*.png'))]
     assert names == ['0.png', '1.png']
-    truth = np.stack([read(trained / 'data' / 'masks', name) for name in names])
+    ground_truth = np.stack([read(trained / 'data' / 'masks', name) for name in names])
     for key, maps in cams.items():
         own = [maps[name] for name in names]
-        assert metrics[f'{key}/mIoU'] == pytest.approx(mean_iou(np.stack([*map(label, own)]), truth), abs=0.006)
+        assert metrics[f'{key}/mIoU'] == pytest.approx(mean_iou(np.stack([*map(label, own)]), ground_truth), abs=0.006)
         steps = [np.stack([label(cam, np.float32(step / 100)) for cam in own]) for step in range(1, 100)]
-        best = max(mean_iou(step, truth) for step in steps)
+        best = max(mean_iou(step, ground_truth) for step in steps)
         assert metrics[f'{key}/best_mIoU'] == pytest.approx(best, abs=0.006)
     assert metrics['fused/mIoU'] != pytest.approx(metrics['shallow/mIoU'], abs=0.1)
     masks = np.stack([read(tmp_path / 'masks', name) for name in names])
-    assert metrics['seg/mIoU'] == pytest.approx(mean_iou(masks, truth), abs=0.006)
+    assert metrics['seg/mIoU'] == pytest.approx(mean_iou(masks, ground_truth), abs=0.006)
     [log] = tmp_path.glob('*/*.log')
     for key in cams:
-        assert f'per class results of {key} at threshold 0.3:' in log.read_text()
+        assert f'per class results of {key} at threshold 0.3, ' in log.read_text()
 
 
 def test_labels_and_page_are_of_its_first_cam(trained, cams, tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_labels_and_page_are_of_its_first_cam(trained, cams, tmp_path, monkeypat
     for row, name in zip(drawn, ('0.png', '1.png'), strict=True):
         np.testing.assert_array_equal(row.cam, cams['fused'][name])
         np.testing.assert_array_equal(row.pseudo_label, written[name])
-        np.testing.assert_array_equal(row.truth, read(trained / 'data' / 'masks', name))
+        np.testing.assert_array_equal(row.ground_truth, read(trained / 'data' / 'masks', name))
     assert Image.open(tmp_path / 'page.png').width == 1430
 
 

@@ -1,14 +1,10 @@
 """What the command line of tools/train.py makes of a config."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
+from tool_module import load_tool
 
-SPEC = importlib.util.spec_from_file_location('train_tool', Path(__file__).parents[2] / 'tools' / 'train.py')
-train_tool = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(train_tool)
+train_tool = load_tool('train.py')
 
 
 @pytest.fixture

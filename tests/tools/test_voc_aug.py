@@ -193,7 +193,7 @@ def test_everything_wrong_is_named_at_once(tool, known, tars, tmp_path, capsys):
     tars['sbd'] = pack(tmp_path / 'less.tgz', files, 'w:gz')
     root = tmp_path / 'VOC2012'
     error = failure(tool, root, tars, capsys)
-    assert f'{root}/SegmentationClass/2007_000039.png: missing, damaged, or no palette PNG' in error
+    assert f'{root}/SegmentationClass/2007_000039.png: missing, damaged, or not a palette PNG' in error
     assert f'{tars["sbd"]}:benchmark_RELEASE/dataset/cls/2008_000002.mat: not a mask of SBD' in error
     assert 'cls/2008_000008.mat: has the ids [21], SBD has 0..20' in error
     assert f'{root}/JPEGImages/2008_000008.jpg' in error
@@ -214,7 +214,7 @@ def test_lists_and_archives_that_are_none(tool, known, tars, tmp_path, capsys):
     )
     assert 'No such file' in failure(tool, root, tars, capsys, sbd=tmp_path / 'gone.tgz')
     (root / LISTS / 'val.txt').write_text('../../x\n')
-    assert "val.txt: '../../x' is no image id of VOC" in failure(tool, root, tars, capsys, voc=())
+    assert "val.txt: '../../x' is not an image id of VOC" in failure(tool, root, tars, capsys, voc=())
 
 
 def test_members_never_leave_the_root(tmp_path):
@@ -230,7 +230,7 @@ def test_members_never_leave_the_root(tmp_path):
         unpack_voc(tmp_path / 'link.tar', root)
     assert {path.name for path in tmp_path.iterdir()} == {'bad.tar', 'link.tar'}
     hostile = pack(tmp_path / 'sbd.tar', {'../../dataset/cls/x.mat': b''})
-    with pytest.raises(ValueError, match="'x' is no image id of VOC"):
+    with pytest.raises(ValueError, match="'x' is not an image id of VOC"):
         list(read_sbd(hostile, {}))
 
 

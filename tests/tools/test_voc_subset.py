@@ -1,6 +1,5 @@
 """The subset of VOC: which images, which tags, which mask ids; and the real one is made as it is known."""
 
-import importlib.util
 import io
 import json
 import tarfile
@@ -9,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tool_module import load_tool
 
-SCRIPT = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'voc_subset.py'
 LISTS = 'ImageSets/Segmentation'
 ANIMALS = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
 TAGS = {
@@ -30,12 +29,8 @@ SPLITS = {'train_aug': ['2007_000003', '2007_000001', '2007_000002'], 'train': [
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    spec = importlib.util.spec_from_file_location('voc_subset', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool():
+    return load_tool('dataset_converters/voc_subset.py')
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def row(height=20, width=30, **changes):
         'cam': rng.random((2, height, width)).astype(np.float32),
         'pseudo_label': rng.choice([0, 1, 255], (height, width)),
         'prediction': rng.choice([0, 1, 2], (height, width)),
-        'truth': rng.choice([0, 1, 255], (height, width)),
+        'ground_truth': rng.choice([0, 1, 255], (height, width)),
         'title': 'cat',
     }
     return PictureRow(**{**values, **changes})
@@ -53,7 +53,7 @@ def test_a_page_without_photographs_shows_none_of_their_pixels():
 
 
 def test_page(tmp_path):
-    rows = [row(), row(height=40, width=20, truth=None, title='no mask')]
+    rows = [row(), row(height=40, width=20, ground_truth=None, title='no mask')]
     figure = picture_page(rows, classes=CLASSES, palette=[[0, 0, 0], [250, 0, 0], [0, 250, 0]])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*CLASSES, 'uncertain / ignored']
     assert [axis.get_title() for axis in figure.axes[:5]] == [

@@ -1,7 +1,9 @@
-"""Compare a folder of pseudo-labels with true masks: ``mask_iou.py DIR TRUTH --split FILE``.
+"""Compare a folder of masks with ground-truth masks: ``mask_iou.py DIR GROUND_TRUTH --split FILE``.
 
-DIR is the ``--out`` of tools/make_pseudo_labels.py, TRUTH a folder with masks of the same names. Prints IoU, precision
-and recall per class and writes their means as ``DIR/iou.json``.
+DIR is the ``--out`` of tools/make_pseudo_labels.py or of tools/test.py, or any folder of masks of ids with --classes;
+GROUND_TRUTH is a folder with masks of the same names. Masks in colours become masks of ids with
+tools/dataset_converters/colour_masks.py. Prints IoU, precision and recall per class and writes their means as
+``DIR/iou.json``.
 """
 
 import argparse
@@ -12,9 +14,10 @@ from pathlib import Path
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
-    parser.add_argument('folder', type=Path, metavar='DIR', help='folder with manifest.json and SegmentationClass')
-    parser.add_argument('truth', type=Path, help='folder of the true masks')
-    parser.add_argument('--split', type=Path, metavar='FILE', help='names to compare (default: all masks in TRUTH)')
+    parser.add_argument('folder', type=Path, metavar='DIR', help='folder of the masks')
+    parser.add_argument('ground_truth', type=Path, help='folder of the ground-truth masks')
+    parser.add_argument('--split', type=Path, metavar='FILE', help='names to compare (default: all masks there)')
+    parser.add_argument('--classes', nargs='+', help='names of the ids 1, 2, ... (default: those that DIR knows)')
     return parser.parse_args(argv)
 
 
@@ -26,17 +29,18 @@ import torch
 from prettytable import PrettyTable
 
 import mmseg_wsss  # noqa: F401  patches come before mmseg
+from mmseg_wsss.datasets.conversion.mask_set import MaskSet, open_mask_set
 from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.datasets.mask_files import open_mask
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, label_counts, nan_mean, rates
 from mmseg_wsss.fileio import write_text
 
 
-def names_of(split: Path | None, truth: Path) -> list[str]:
-    """Names without extension, below the folders."""
+def names_of(split: Path | None, ground_truths: dict[str, str]) -> list[str]:
+    """Names of the images."""
     if split is not None:
         return [image_name(line) for line in split.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
-    return sorted(path.relative_to(truth).with_suffix('').as_posix() for path in truth.rglob('*.png'))
+    return [*ground_truths]
 
 
 def read(path: Path) -> torch.Tensor:
@@ -45,25 +49,25 @@ def read(path: Path) -> torch.Tensor:
         return torch.from_numpy(np.array(mask))
 
 
-def compare(folder: Path, truth: Path, names: list[str], num_classes: int) -> PixelCounts:
+def compare(made: MaskSet, true: MaskSet, names: list[str]) -> PixelCounts:
     """Pixels of all masks together.
 
     Raises:
         FileNotFoundError: there is nothing to compare, or masks are missing; the first ones are named.
-        ValueError: a file is no mask, two of one name have different sizes, or the ground truth has unknown ids.
+        ValueError: a file is not a mask, two of one name have different sizes, or the ground truth has unknown ids.
     """
-    pairs = [(folder / 'SegmentationClass' / f'{name}.png', truth / f'{name}.png') for name in names]
+    pairs = [[masks.folder / masks.masks.get(name, f'{name}.png') for masks in (made, true)] for name in names]
     missing = [str(path) for pair in pairs for path in pair if not path.is_file()]
-    if missing or not names:
-        shown = ', '.join(missing[:5])
-        raise FileNotFoundError(f'{len(missing)} masks are missing: {shown}' if missing else f'no masks in {truth}')
+    if missing:
+        raise FileNotFoundError(f'{len(missing)} masks are missing: {", ".join(missing[:5])}')
+    num_classes = len(made.classes)
     total = np.zeros((3, 1, num_classes), np.int64)
     for paths in pairs:
-        prediction, true = (read(path) for path in paths)
-        if prediction.shape != true.shape:
-            raise ValueError(f'{paths[0]} is {tuple(prediction.shape)}, {paths[1]} is {tuple(true.shape)}')
+        prediction, ground_truth = (read(path) for path in paths)
+        if prediction.shape != ground_truth.shape:
+            raise ValueError(f'{paths[0]} is {tuple(prediction.shape)}, {paths[1]} is {tuple(ground_truth.shape)}')
         try:
-            total += np.stack(label_counts(prediction, true, num_classes))
+            total += np.stack(label_counts(prediction, ground_truth, num_classes))
         except ValueError as error:
             raise ValueError(f'{paths[1]}: {error}') from error
     return PixelCounts(*total)
@@ -72,10 +76,12 @@ def compare(folder: Path, truth: Path, names: list[str], num_classes: int) -> Pi
 def main(argv: list[str] | None = None) -> None:
     """Compare, print, write."""
     args = parse_args(argv)
-    manifest = json.loads((args.folder / 'manifest.json').read_text(encoding='utf-8'))
-    classes = manifest['settings']['classes']
-    names = names_of(args.split, args.truth)
-    per_class = rates(compare(args.folder, args.truth, names, len(classes)))
+    made = open_mask_set(args.folder, args.classes)
+    true = open_mask_set(args.ground_truth, made.classes[1:])
+    names, classes = names_of(args.split, true.masks), made.classes
+    if not names:
+        raise ValueError(f'{args.split}: lists no image')
+    per_class = rates(compare(made, true, names))
     table = PrettyTable()
     table.add_column('class', [*classes, 'mean'])
     means = {name: nan_mean(values[0]) for name, values in per_class.items()}
@@ -83,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
         table.add_column(name, [f'{value:.2f}' for value in (*values[0], means[name])])
     counted = int(np.isfinite(per_class['IoU']).sum())
     print(f'{table}\n{len(names)} masks, mIoU {means["IoU"]:.2f} over {counted} classes')
-    record = {'masks': len(names), 'truth': str(args.truth), 'mIoU': means.pop('IoU'), **means}
+    record = {'masks': len(names), 'ground_truth': str(args.ground_truth), 'mIoU': means.pop('IoU'), **means}
     write_text(args.folder / 'iou.json', json.dumps(record, indent=2) + '\n')
 
 

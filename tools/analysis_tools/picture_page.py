@@ -1,6 +1,6 @@
 """Draw image, CAM, pseudo-label, prediction and ground truth of images: ``picture_page.py CONFIG CHECKPOINT``.
 
-Any method with CAMs. The pseudo-label is what ``tools/make_pseudo_labels.py`` writes with the same ``--threshold`` and
+For any method with CAMs. The pseudo-label is that of ``tools/make_pseudo_labels.py`` with the same ``--threshold`` and
 ``--refine``; the prediction is the network's own, or that of a second network, ``--seg CONFIG CHECKPOINT``.
 """
 
@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--num', type=int, default=8, help='images, spread evenly over the validation (else test) set')
     parser.add_argument('--out', default='page.png', metavar='FILE', help='the PNG to write')
     parser.add_argument(
-        '--no-photos', action='store_true', help='maps on white: for photographs that may not be passed on'
+        '--no-photos', action='store_true', help='maps on white, for photographs that must not be published'
     )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override values of CONFIG'
@@ -51,18 +51,18 @@ from torch.utils.data import Dataset
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.engine import read_config
 from mmseg_wsss.fileio import unwritable
-from mmseg_wsss.pseudo_labels import Scorer, build_model, refiner_of
+from mmseg_wsss.pseudo_labels import Scorer, load_model, refiner_of
 from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
 
 def images_of(cfg: Config) -> Dataset:
-    """The validation set; the test set where there is nothing to validate against."""
+    """The validation set, or the test set if the config has no validation."""
     return DATASETS.build((cfg.get('val_dataloader') or cfg.test_dataloader).dataset)
 
 
 def draw_row(scorer: Scorer, item: dict, threshold: float, classes: list[str]) -> PictureRow:
     """The row of one image; without image-level labels all classes compete."""
-    scorer.gate = 'gt_score' in item['data_samples']
+    scorer.mask_by_labels = 'gt_score' in item['data_samples']
     maps = scorer.maps(item)
     ids, scores = scorer.compete(maps, threshold)
     present = maps.scores if maps.tags is None else maps.scores * maps.tags[:, None, None].to(maps.scores)
@@ -72,7 +72,7 @@ def draw_row(scorer: Scorer, item: dict, threshold: float, classes: list[str]) -
         cam=present.cpu().numpy(),
         pseudo_label=ids[scores.argmax(axis=0)],
         prediction=sample.pred_sem_seg.data[0].cpu().numpy(),
-        truth=sample.gt_sem_seg.data[0].cpu().numpy() if 'gt_sem_seg' in sample else None,
+        ground_truth=sample.gt_sem_seg.data[0].cpu().numpy() if 'gt_sem_seg' in sample else None,
         title='' if maps.tags is None else ', '.join(classes[k + 1] for k in maps.tags.nonzero().flatten().tolist()),
     )
 
@@ -84,9 +84,11 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f'error: --out {problem}')
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    model = build_model(cfg, args.checkpoint, source='cam')
+    model = load_model(MODELS.build(cfg.model), cfg, args.checkpoint, source='cam')
     refiner = refiner_of(cfg, args.refine)
-    scorer = Scorer(model, source='cam', gate=True, refiner=None if refiner is None else MODELS.build(refiner))
+    scorer = Scorer(
+        model, source='cam', mask_by_labels=True, refiner=None if refiner is None else MODELS.build(refiner)
+    )
     threshold = model.background_threshold if args.threshold is None else args.threshold
     images = images_of(cfg)
     classes = list(images.metainfo['classes'])
@@ -94,7 +96,8 @@ def main(argv: list[str] | None = None) -> None:
     rows = [draw_row(scorer, images[index], threshold, classes) for index in chosen]
     if args.seg:
         seg_cfg = read_config(args.seg[0])
-        network, images = build_model(seg_cfg, args.seg[1], source='seg'), images_of(seg_cfg)
+        network = load_model(MODELS.build(seg_cfg.model), seg_cfg, args.seg[1], source='seg')
+        images = images_of(seg_cfg)
         for row, index in zip(rows, chosen, strict=True):
             with torch.no_grad():
                 predicted = network.test_step(pseudo_collate([images[index]]))[0]

@@ -1,15 +1,15 @@
-"""Read every file of the data sets of a config and say everything that is wrong with them, at once.
+"""Read every file of the data sets of a config and report all problems at once.
 
     python tools/dataset_converters/check.py configs/toco/toco_deit-b16_1xb4-20k_voc12aug-448x448.py \\
         --expect train=10582 val=1449
 
-Looked for are: images that are listed but missing or without tags, tags that no class bears, names given twice, files
-that cannot be decoded, masks of another size than their image or with ids that no class has, another number of images
-than --expect says, and contradictions between tags and masks: a tag whose class is nowhere in the mask, a class in the
-mask without a tag. Tags of published data sets contradict their masks in some images (an annotated object may be too
-small to be in the mask), so --allow-contradictions counts these without calling them wrong.
+It finds listed images that are missing or have no tags, tags that are not classes, duplicate names, files that cannot
+be decoded, masks of another size than their image or with ids without a class, a number of images other than --expect
+says, and contradictions between tags and masks: a tag whose class is nowhere in the mask, or a class in the mask
+without a tag. Tags of published data sets contradict their masks in some images (an annotated object may be too small
+to be in the mask), so --allow-contradictions counts these without treating them as problems.
 
-To compare the tags of training images with masks that training does without, give it their folder:
+To compare the tags of training images with masks that training does not use, name their folder:
 --cfg-options train_dataloader.dataset.data_prefix.seg_map_path=SegmentationClassAug
 
 The exit status is 1 when anything is wrong.
@@ -42,8 +42,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--expect', nargs='+', type=expectation, default=[], metavar='SPLIT=N', help='numbers of images'
     )
-    parser.add_argument('--allow-contradictions', action='store_true', help='between tags and masks: only count them')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write everything, uncut, into this file as well')
+    parser.add_argument('--allow-contradictions', action='store_true', help='only count those between tags and masks')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the full report into this file')
     parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
     args = parser.parse_args(argv)
@@ -59,6 +59,7 @@ if __name__ == '__main__':
 from mmengine.registry import init_default_scope
 
 import mmseg_wsss  # noqa: F401  registers every part
+from mmseg_wsss.cores import usable_cores
 from mmseg_wsss.datasets.conversion.checking import (
     CONTRADICTIONS,
     OpenedSet,
@@ -71,7 +72,7 @@ from mmseg_wsss.datasets.image_labels.problems import DataSetError
 from mmseg_wsss.engine import read_config
 from mmseg_wsss.fileio import unwritable, write_text
 from mmseg_wsss.progress import progress_bar
-from mmseg_wsss.worker_pool import run_tasks, usable_cores
+from mmseg_wsss.worker_pool import run_tasks
 
 COUNT = 'another number of images than expected'
 
@@ -92,7 +93,7 @@ def data_sets(cfg: Config, splits: Sequence[str]) -> list[tuple[list[str], dict]
 
 
 def check_set(name: str, opened: OpenedSet, workers: int) -> dict:
-    """Read all files of a data set; returns what is said about it, with the problems of each kind."""
+    """Read all files of a data set; returns its part of the report, with the problems of each kind."""
     problems = {kind: list(texts) for kind, texts in opened.problems.items()}
     pixels = [0] * len(opened.classes)
     contradicting = 0
@@ -138,7 +139,7 @@ def describe(name: str, found: dict) -> str:
 
 
 def check_config(args: argparse.Namespace, cfg: Config) -> tuple[dict[str, dict], DataSetError | None]:
-    """Check all data sets; returns what is said about each, and what is wrong."""
+    """Check all data sets; returns the report of each, and all problems."""
     report: dict[str, dict] = {}
     wrong: dict[str, list[str]] = {}
     counts = dict.fromkeys(args.expect, 0)

@@ -2,14 +2,14 @@
 
     python tools/dataset_converters/coco14.py data/coco
 
-Read are ROOT/annotations/instances_SPLIT.json; written are ROOT/masks/SPLIT/IMAGE.png (palette; ids 1..80 in the order
-of the categories, 0 background, 255 crowd regions; of two overlapping objects the smaller is on top) and
-ROOT/SPLIT.txt, the images that have annotations: 82,081 of train2014, 40,137 of val2014. Any other file in COCO's
-format does as well: --splits NAME reads instances_NAME.json.
+It reads ROOT/annotations/instances_SPLIT.json and writes ROOT/masks/SPLIT/IMAGE.png (palette; ids 1..80 in the order of
+the categories, 0 background, 255 crowd regions; of two overlapping objects the smaller is on top) and ROOT/SPLIT.txt,
+the images that have annotations: 82,081 of train2014, 40,137 of val2014. Other files in COCO's format work too:
+--splits NAME reads instances_NAME.json.
 
-The lists are written last, when nothing is wrong. After an interruption the same command goes on: masks that are there
-and complete are left. (After a change of the annotations, remove the folder of the masks first.) Holding the
-annotations of train2014 takes about 3 GB of memory.
+The lists are written last, if there were no problems. After an interruption the same command continues: complete masks
+are kept. (After a change of the annotations, remove the folder of the masks first.) The annotations of train2014 take
+about 3 GB of memory.
 """
 
 import argparse
@@ -30,12 +30,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
+from mmseg_wsss.cores import usable_cores
 from mmseg_wsss.datasets.conversion.coco import MaskTask, read_instances, write_instance_mask
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
-from mmseg_wsss.worker_pool import run_tasks, usable_cores
+from mmseg_wsss.worker_pool import run_tasks
 
 KNOWN = {'train2014': (82_081, 80), 'val2014': (40_137, 80)}  # images with annotations, categories
 COUNT = 'another number than is known'
@@ -45,7 +46,7 @@ def convert_split(root: Path, split: str, workers: int) -> None:
     """Write the masks and the list of one split.
 
     Raises:
-        DataSetError: everything that is wrong with the annotations.
+        DataSetError: with all problems with the annotations.
         OSError: a file cannot be written.
     """
     problems = Problems(DataSetError)

@@ -3,8 +3,8 @@
     python tools/dataset_converters/image_labels.py Annotations labels.json --from voc-xml --classes cat dog
     python tools/dataset_converters/image_labels.py instances.json labels.csv --from coco --classes @classes.txt
 
-``@FILE`` reads arguments from a file, one per line. OUT is a .json or a .csv, as TagFile reads them; it is written
-whole or, when anything is wrong with the labels, not at all.
+``@FILE`` reads arguments from a file, one per line. OUT is a .json or a .csv file for TagFile; it is not written if
+there is any problem with the labels.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def tag_file_text(labels: dict[str, list[int]], classes: Sequence[str], suffix: 
 
 
 def report(labels: dict[str, list[int]], classes: Sequence[str]) -> str:
-    """How many images there are, per class, with several tags and with none."""
+    """How many images there are: in all, per class, with several tags and with none."""
     counts = Counter(k for label in labels.values() for k in label)
     several = sum(len(label) > 1 for label in labels.values())
     none = sum(not label for label in labels.values())

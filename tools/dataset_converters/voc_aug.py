@@ -3,13 +3,13 @@
     python tools/dataset_converters/voc_aug.py data/VOCdevkit/VOC2012 --sbd benchmark.tgz \\
         --voc VOCtrainval_11-May-2012.tar VOC2012test.tar
 
-VOC2012_ROOT is where the images are, or where --voc unpacks them. Written are SegmentationClassAug (palette masks, ids
-0..20 and 255: the official mask of every image of train and val, byte for byte, SBD's for the other images) and
+VOC2012_ROOT is the folder of the images, into which --voc unpacks them. It writes SegmentationClassAug (palette masks,
+ids 0..20 and 255: the official mask of every image of train and val, byte for byte, and SBD's for the other images) and
 ImageSets/Segmentation/train_aug.txt (the images of VOC's train and SBD's train and val that are not in VOC's val:
 10,582, sorted).
 
-The list is written last, when nothing is wrong and all counts are the known ones. After an interruption the same
-command goes on: files that are there and complete are left (official masks with the same bytes, whole PNGs of SBD's).
+The list is written last, if there were no problems and all counts are the known ones. After an interruption the same
+command continues: complete files are kept (official masks with the same bytes, undamaged PNGs of SBD's).
 """
 
 import argparse
@@ -31,6 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
+from mmseg_wsss.cores import usable_cores
 from mmseg_wsss.datasets.conversion.voc import (
     MaskTask,
     copy_official,
@@ -43,7 +44,7 @@ from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import MISSING_IMAGE, MISSING_MASK, UNREADABLE, DataSetError
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.progress import progress_bar
-from mmseg_wsss.worker_pool import run_tasks, usable_cores
+from mmseg_wsss.worker_pool import run_tasks
 
 LISTS = Path('ImageSets', 'Segmentation')
 KNOWN = {'train': 1464, 'val': 1449, 'test': 1456, 'SBD train and val': 11_355, 'train_aug': 10_582}
@@ -51,7 +52,7 @@ COUNT = 'another number of images than is known'
 
 
 def sbd_masks(sbd: Path, lists: dict[str, list[str]], official: set[str], folder: Path) -> Iterator[MaskTask]:
-    """The masks of SBD that no official one stands in for."""
+    """The masks of SBD without an official mask of the same image."""
     for name, where, data in read_sbd(sbd, lists):
         if name not in official:
             yield MaskTask(where, data, folder / f'{name}.png')
@@ -94,10 +95,10 @@ def write_masks(root: Path, sbd: Path, workers: int, problems: Problems) -> list
 
 
 def make_train_aug(root: Path, sbd: Path, tars: Sequence[Path], workers: int) -> None:
-    """Do everything that the description of this file says.
+    """Unpack, convert and list, as described at the top of this file.
 
     Raises:
-        ValueError, OSError: what is wrong with the files, all at once (DataSetError) where it goes on that far.
+        ValueError, OSError: problems with the files, together (DataSetError) where possible.
     """
     for tar in tars:
         print(f'{tar}: {unpack_voc(tar, root)} files unpacked into {root}')

@@ -3,13 +3,13 @@
     python tools/dataset_converters/voc_subset.py data/VOCdevkit/VOC2012 --name animals \\
         --classes cat cow dog horse person sheep --labels data/VOCdevkit/VOC2012/image_labels.json
 
-An image of ImageSets/Segmentation/{train_aug,train,val}.txt belongs to the subset when it has a tag among the classes;
-other things may be on it too. Written are SegmentationClassName (0 background, 1.. the classes in the given order, 255
+An image of ImageSets/Segmentation/{train_aug,train,val}.txt belongs to the subset if it has a tag among the classes; it
+may show other things too. The tool writes SegmentationClassName (0 background, 1.. the classes in the given order, 255
 void and every other class), ImageSets/Segmentation/NAME_{train_aug,train,val}.txt and image_labels_NAME.json (the tags
-among the classes). Masks come from SegmentationClassAug, without it from SegmentationClass; train_aug does without.
+among the classes). Masks come from SegmentationClassAug, or else from SegmentationClass; train_aug needs none.
 
-Lists and tags are written last, when nothing is wrong. After an interruption the same command goes on: masks that are
-there already and right are left as they are.
+Lists and tags are written last, if there were no problems. After an interruption the same command continues: correct
+masks are kept.
 """
 
 import argparse
@@ -50,7 +50,7 @@ VOID = 255
 
 
 def check_arguments(name: str, classes: Sequence[str]) -> None:
-    """Raise a ValueError for a name that is no part of a file name, or a class that VOC does not have."""
+    """Raise a ValueError for a name that cannot be part of a file name, or a class that VOC does not have."""
     if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]*', name) or name.lower() == 'aug':
         raise ValueError(f'--name {name!r}: should be of letters, digits, _ and -, and not "aug", which VOC uses')
     unknown = sorted(set(check_classes(classes)) - set(VOC_CLASSES))
@@ -76,6 +76,7 @@ def open_split(root: Path, split: str, classes: Sequence[str], labels: Path | No
         data_prefix=data_prefix,
         ann_file=str(LISTS / f'{split}.txt'),
         image_labels=dict(**source, ignore_tags=[c for c in VOC_CLASSES if c not in classes]),
+        check_images=False,  # only their names matter here
     )
 
 
@@ -114,7 +115,7 @@ def draw_mask(source: Path, target: Path, table: np.ndarray, palette: Sequence[S
 
 
 def make_subset(root: Path, out: Path, name: str, classes: Sequence[str], labels: Path | None) -> None:
-    """Write masks, lists and tags of the subset, as the description of this file says.
+    """Write masks, lists and tags of the subset, as described at the top of this file.
 
     Raises:
         ImageLabelError, ValueError, OSError: what is wrong with the folder or the arguments.

@@ -5,8 +5,8 @@
     python tools/model_converters/published.py weaktr-seg checkpoint.pth weaktr-seg.pth
     python tools/model_converters/published.py toco work_dirs/.../iter_20000.pth published.pth --reverse
 
-Only tensors are read. Keys that are unknown or missing and values that the other side cannot have are errors that name
-them, and then nothing is written. docs/weights.md says what to load the result with and what the way back cannot keep.
+Only tensors are read. Unknown or missing keys and values that the other side cannot have are errors that name them, and
+nothing is written. docs/weights.md says how to load the result and what is lost in the reverse direction.
 """
 
 import argparse

@@ -35,7 +35,7 @@ HEAD_CHANNELS = 64  # of every published ViT; a checkpoint does not say it
 
 
 def backbone_config(state: dict[str, Tensor], num_heads: int | None = None) -> dict:
-    """The arguments of the TokenViT that these weights fit, read off their shapes.
+    """The arguments of the TokenViT that these weights fit, derived from their shapes.
 
     Args:
         state: weights under TokenViT's names.

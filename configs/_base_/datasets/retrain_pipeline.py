@@ -1,10 +1,10 @@
 # Training of a second stage: mmseg's augmentation for VOC, images with a shorter side of 520 times 0.5-2, crops of 480.
-# The mask that is learnt is a pseudo-mask; the ground truth, where the data set has it (`data_prefix.truth_path`), only
-# serves the log.
+# The network learns from a pseudo-mask; the ground truth, if the data set has it (`data_prefix.ground_truth_path`), is
+# only used for the log.
 retrain_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadMask'),
-    dict(type='LoadTruth'),
+    dict(type='LoadGroundTruth'),
     dict(type='RandomResize', scale=(4160, 520), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='RandomMixedCrop', crop_size=(480, 480), cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),

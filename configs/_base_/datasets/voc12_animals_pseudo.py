@@ -1,5 +1,6 @@
-# Six classes of PASCAL VOC 2012 (cat, cow, dog, horse, person, sheep): pseudo-masks of 3,139 training images, true
-# masks of 462 val images. The true masks of the training images only serve the log: the precision of the pseudo-masks.
+# Six classes of PASCAL VOC 2012 (cat, cow, dog, horse, person, sheep): pseudo-masks of 3,139 training images,
+# ground-truth masks of 462 val images. The ground truth of the training images is only used to log the precision of the
+# pseudo-masks.
 _base_ = './voc12_aug_pseudo.py'
 classes = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
 mask_dir = 'work_dirs/weaktr_animals/pseudo/SegmentationClass'
@@ -8,7 +9,7 @@ train_dataloader = dict(
         classes=classes,
         mask_dir=mask_dir,
         ann_file='ImageSets/Segmentation/animals_train_aug.txt',
-        data_prefix=dict(truth_path='SegmentationClassAnimals'),
+        data_prefix=dict(ground_truth_path='SegmentationClassAnimals'),
     )
 )
 val_dataloader = dict(

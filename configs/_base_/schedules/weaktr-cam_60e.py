@@ -2,6 +2,7 @@
 # of 64, cosine after a warm-up; the rate changes once per epoch, one epoch late.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='SummaryOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=7.5e-5, betas=(0.9, 0.999), weight_decay=0.03, fused=True),
 )
 param_scheduler = [

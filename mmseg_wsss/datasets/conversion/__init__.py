@@ -1,1 +1,1 @@
-"""What the converters and the check of data sets are made of; not imported with the data sets."""
+"""Helpers of the data set converters and of the data set check; not imported with the data sets."""

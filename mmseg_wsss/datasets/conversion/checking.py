@@ -11,12 +11,12 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_wsss.datasets import ImageTagDataset, PseudoMaskDataset
+from mmseg_wsss.datasets.image_files import strip_error
 from mmseg_wsss.datasets.image_labels import Problems
-from mmseg_wsss.datasets.image_labels.problems import MISSING_MASK, DataSetError
+from mmseg_wsss.datasets.image_labels.problems import BROKEN_IMAGE, MISSING_MASK, DataSetError
 from mmseg_wsss.datasets.mask_files import UNREADABLE_ERRORS, misfits, read_mask, upright_size
 from mmseg_wsss.structures import BACKGROUND, IGNORE
 
-BROKEN_IMAGE = 'image that cannot be read'
 BROKEN_MASK = 'mask that cannot be read'
 BROKEN_SET = 'data set that cannot be opened'
 TAG_WITHOUT_PIXELS = 'tag whose class is nowhere in the mask'
@@ -25,7 +25,7 @@ CONTRADICTIONS = (TAG_WITHOUT_PIXELS, PIXELS_WITHOUT_TAG)
 
 
 class Sample(NamedTuple):
-    """One image: paths, the foreground indices of its tags (None: has no tags), and the ids that its mask may hold."""
+    """One image: paths, the foreground indices of its tags (None: no tags known), and the ids allowed in its mask."""
 
     image: str
     mask: str | None
@@ -44,6 +44,8 @@ def check_sample(sample: Sample) -> tuple[list[tuple[str, str]], list[int]]:
     try:
         with Image.open(sample.image) as image:
             size = upright_size(image)
+            if strip := strip_error(size):
+                findings.append((BROKEN_IMAGE, f'{sample.image}: {strip}'))
             image.load()
     except UNREADABLE_ERRORS as error:
         findings.append((BROKEN_IMAGE, f'{sample.image}: {error}'))
@@ -86,10 +88,10 @@ def leaf_configs(config: dict) -> Iterator[dict]:
 
 
 def open_set(config: dict) -> OpenedSet:
-    """Open a data set of any type of mmseg; what is wrong with its lists, names and tags is collected, not raised.
+    """Open an mmseg data set of any type; problems with its lists, names and tags are collected, not raised.
 
-    ``ImageTagDataset`` and ``PseudoMaskDataset`` go on after a problem, so that their files can be read all the same;
-    the data sets of mmseg stop at their first.
+    ``ImageTagDataset`` and ``PseudoMaskDataset`` continue after a problem, so that their files can still be checked;
+    mmseg's data sets stop at the first problem.
     """
     opened, problems, infos = OpenedSet(), Problems(DataSetError), None
     try:
@@ -104,7 +106,7 @@ def open_set(config: dict) -> OpenedSet:
     for info in infos or ():
         tags = tuple(info['gt_label'].tolist()) if 'gt_label' in info else None
         mask = info.get('seg_map_path')
-        # PseudoMaskDataset has read its masks by now, ImageTagDataset has told which are missing.
+        # PseudoMaskDataset has already read its masks, and ImageTagDataset has already reported the missing ones.
         if isinstance(dataset, PseudoMaskDataset) or (isinstance(dataset, ImageTagDataset) and not _is_file(mask)):
             mask = None
         opened.samples.append(Sample(info['img_path'], mask, tags, _ids(dataset), opened.classes))

@@ -16,7 +16,7 @@ from mmseg_wsss.structures import BACKGROUND, IGNORE
 
 
 class Instance(NamedTuple):
-    """One annotation: the id in the mask, its polygons or run lengths, and the place that says so."""
+    """One annotation: the id in the mask, its polygons or run lengths, and its position in the file."""
 
     id: int
     crowd: bool
@@ -43,7 +43,7 @@ class MaskTask(NamedTuple):
 def read_instances(path: Path, problems: Problems) -> tuple[list[AnnotatedImage], list[str]]:
     """The images of ``instances_*.json`` that have annotations, by name, and the names of the ids 1, 2, ...
 
-    The ids are those of the categories in ascending order, closed up: COCO's 80 categories have ids 1..90 with gaps.
+    The ids number the categories in ascending order without gaps: COCO's 80 categories have the ids 1..90 with gaps.
 
     Raises:
         DataSetError: the file cannot be read, or has more categories than a mask has ids.
@@ -97,7 +97,7 @@ def draw_instances(instances: Sequence[Instance], height: int, width: int) -> np
     with fewer pixels lies on top, so that a cup on a table is not lost; of two of equal size the later in the file.
 
     Raises:
-        ValueError: a segmentation cannot be read; the text begins with its place.
+        ValueError: a segmentation cannot be read; the message begins with its position in the file.
     """
     regions = [_region(instance, height, width) for instance in instances]
     areas = [int(rle_codec.area(region)) for region in regions]
@@ -117,7 +117,7 @@ def _region(instance: Instance, height: int, width: int) -> dict:
             if any(len(polygon) % 2 for polygon in polygons):
                 raise ValueError('a polygon with an odd number of coordinates')
             if not np.isfinite([value for polygon in polygons for value in polygon]).all():
-                raise ValueError('a polygon with a coordinate that is no number')
+                raise ValueError('a polygon with a coordinate that is not a number')
             polygons = [polygon for polygon in polygons if len(polygon) >= 6]
             if not polygons:
                 return rle_codec.frPyObjects({'size': [height, width], 'counts': [height * width]}, height, width)
@@ -135,7 +135,7 @@ def _region(instance: Instance, height: int, width: int) -> dict:
 
 
 def write_instance_mask(task: MaskTask) -> tuple[bool, str | None]:
-    """Write a mask, unless it is there already: whether it was written, and what is wrong with the annotations."""
+    """Write a mask unless it exists; returns whether it was written, and what is wrong with the annotations."""
     image = task.image
     if is_whole_palette_png(task.target, (image.width, image.height)):
         return False, None

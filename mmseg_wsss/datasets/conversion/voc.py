@@ -28,13 +28,13 @@ class MaskTask(NamedTuple):
 
 
 def unpack_voc(tar: Path, root: Path) -> int:
-    """Unpack what a tar file has below ``VOCdevkit/VOC2012`` into ``root``, each file whole; files there are left.
+    """Unpack the files below ``VOCdevkit/VOC2012`` of a tar file into ``root``; files that exist there are kept.
 
     Returns:
         how many files were written.
 
     Raises:
-        ValueError: it is no (complete) tar file of VOC 2012, or a member leads out of ``root``.
+        ValueError: it is not a (complete) tar file of VOC 2012, or a member would be written outside ``root``.
     """
     written = found = 0
     try:
@@ -55,7 +55,7 @@ def unpack_voc(tar: Path, root: Path) -> int:
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f'{tar}: not a complete tar file: {error}') from error
     if not found:
-        raise ValueError(f'{tar}: has no file below {"/".join(_ROOT)}, so it is no tar file of VOC 2012')
+        raise ValueError(f'{tar}: has no file below {"/".join(_ROOT)}, so it is not a tar file of VOC 2012')
     return written
 
 
@@ -63,7 +63,7 @@ def read_list(path: Path) -> list[str]:
     """The image ids of a split list.
 
     Raises:
-        ValueError: there is no such list, or a line is no id of VOC.
+        ValueError: there is no such list, or a line is not an id of VOC.
     """
     if not path.is_file():
         raise ValueError(f'{path}: no such list')
@@ -74,12 +74,12 @@ def _ids(text: str, where: str) -> list[str]:
     names = [line.split()[0] for line in text.splitlines() if line.strip()]
     for name in names:
         if not _IMAGE_ID.fullmatch(name):
-            raise ValueError(f'{where}: {name!r} is no image id of VOC (2007_000032)')
+            raise ValueError(f'{where}: {name!r} is not an image id of VOC (2007_000032)')
     return names
 
 
 def read_sbd(source: Path, lists: dict[str, list[str]]) -> Iterator[tuple[str, str, bytes]]:
-    """Yield image id, place and content of every mask of SBD; nothing is unpacked.
+    """Yield image id, file and content of every mask of SBD; nothing is unpacked.
 
     Args:
         source: ``benchmark.tgz``, or the folder ``benchmark_RELEASE`` unpacked from it.
@@ -129,7 +129,7 @@ def decode_sbd(data: bytes, where: str) -> np.ndarray:
     """The ids of a ``dataset/cls/*.mat``, ``GTcls.Segmentation``, as uint8 (H, W) of 0..20; SBD has no 255.
 
     Raises:
-        ValueError: it is no such file; the text begins with ``where``.
+        ValueError: it is not such a file; the message begins with ``where``.
     """
     try:
         content = loadmat(io.BytesIO(data), variable_names=['GTcls'])
@@ -145,7 +145,7 @@ def decode_sbd(data: bytes, where: str) -> np.ndarray:
 
 
 def write_sbd_mask(task: MaskTask) -> tuple[bool, str | None]:
-    """Write a mask, unless it is there already: whether it was written, and what is wrong with its source."""
+    """Write a mask unless it exists; returns whether it was written, and what is wrong with its source."""
     if is_whole_palette_png(task.target):
         return False, None
     try:
@@ -156,7 +156,7 @@ def write_sbd_mask(task: MaskTask) -> tuple[bool, str | None]:
 
 
 def copy_official(names: Iterable[str], source: Path, target: Path) -> tuple[int, list[str]]:
-    """Put the official masks into ``target``, byte for byte, over whatever else is there.
+    """Copy the official masks into ``target``, byte for byte, replacing other files of the same name.
 
     Returns:
         how many were written, and what is wrong.
@@ -165,7 +165,7 @@ def copy_official(names: Iterable[str], source: Path, target: Path) -> tuple[int
     for name in names:
         mask, copy = source / f'{name}.png', target / f'{name}.png'
         if not is_whole_palette_png(mask):
-            errors.append(f'{mask}: missing, damaged, or no palette PNG')
+            errors.append(f'{mask}: missing, damaged, or not a palette PNG')
         elif not copy.is_file() or copy.read_bytes() != mask.read_bytes():
             with whole_file(copy) as temporary:
                 shutil.copyfile(mask, temporary)

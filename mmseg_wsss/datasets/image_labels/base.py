@@ -1,16 +1,16 @@
-"""What all sources of image-level labels share: from named tags to class indices, every doubt reported."""
+"""What all sources of image-level labels share: from named tags to class indices; every problem is reported."""
 
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .names import image_name
+from .names import composed, image_name
 from .problems import DUPLICATE, OUTSIDE, UNKNOWN_TAG, Problems
 
 
 class Entry(NamedTuple):
-    """One image as its source writes it: its name, its tags, and the place (``file:line``) that says so."""
+    """One image as its source describes it: its name, its tags, and where they are written (``file:line``)."""
 
     name: str
     tags: Sequence[str]
@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
 
 class ImageLabel(NamedTuple):
-    """Foreground class indices of one image, sorted and unique, and the place that says so."""
+    """Foreground class indices of one image, sorted and unique, and where they are written (``file:line``)."""
 
     indices: list[int]
     where: str
@@ -41,17 +41,17 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 class ImageLabelSource(ABC):
-    """A place that knows the image-level labels of a data set.
+    """A source of the image-level labels of a data set.
 
     Args:
-        ignore_tags: tags that are dropped on purpose, for a source that knows more classes than are trained. Every
-            other tag that no class bears is an error.
+        ignore_tags: tags that are dropped on purpose, for a source with more classes than are trained. Any other tag
+            that is not a class name is an error.
     """
 
     def __init__(self, *, ignore_tags: Sequence[str] = ()) -> None:
         if isinstance(ignore_tags, str):
             raise ValueError(f'ignore_tags should be a list of tags, got the string {ignore_tags!r}')
-        self.ignore_tags = frozenset(ignore_tags)
+        self.ignore_tags = frozenset(map(composed, ignore_tags))
 
     @abstractmethod
     def read(self, classes: tuple[str, ...], problems: Problems) -> Iterator[Entry]:
@@ -74,7 +74,7 @@ class ImageLabelSource(ABC):
             Image name (relative path without extension) -> sorted class indices in 0..C-1; empty = no tag.
 
         Raises:
-            ImageLabelError: all that is wrong, at once.
+            ImageLabelError: with all problems at once.
         """
         problems = Problems()
         labels = self.collect(classes, problems)
@@ -82,17 +82,18 @@ class ImageLabelSource(ABC):
         return {name: label.indices for name, label in labels.items()}
 
     def collect(self, classes: Sequence[str], problems: Problems) -> dict[str, ImageLabel]:
-        """As :meth:`load`, with the place of each label, and problems noted in ``problems`` rather than raised."""
+        """As :meth:`load`, with the position of each label; problems are noted in ``problems`` instead of raised."""
         classes = check_classes(classes)
         both = self.ignore_tags.intersection(classes)
         if both:
-            raise ValueError(f'ignore_tags drops {", ".join(sorted(both))}, which classes asks for')
-        index = {name: k for k, name in enumerate(classes)}
+            raise ValueError(f'ignore_tags drops {", ".join(sorted(both))}, which are in classes')
+        index = {composed(name): k for k, name in enumerate(classes)}
         unknown: dict[str, str] = {}  # tag -> hint
         labels: dict[str, ImageLabel] = {}
         for entry in self.read(classes, problems):
-            indices = {index[tag] for tag in entry.tags if tag in index}
-            for tag in entry.tags:
+            tags = [composed(tag) for tag in entry.tags]
+            indices = {index[tag] for tag in tags if tag in index}
+            for tag in tags:
                 if tag not in index and tag not in self.ignore_tags:
                     if tag not in unknown:  # the search is slow with many classes: once per tag, not per image
                         unknown[tag] = _hint(tag, classes)
@@ -117,7 +118,7 @@ def _advice(unknown: dict[str, str]) -> str:
     others = [repr(tag) for tag, hint in sorted(unknown.items()) if not hint]
     texts = []
     if doubtful:
-        texts.append(f'mend {", ".join(doubtful[:50])}')
+        texts.append(f'correct {", ".join(doubtful[:50])}')
     if others:
         texts.append(f'add to classes, or drop on purpose: ignore_tags=[{", ".join(others[:50])}]')
     return '; '.join(texts)
@@ -126,7 +127,7 @@ def _advice(unknown: dict[str, str]) -> str:
 def _hint(tag: str, classes: tuple[str, ...]) -> str:
     """What the writer of an unknown tag may have meant."""
     if tag == 'background':
-        return ' (background is no tag: leave the tags empty)'
+        return ' (background is not a tag: leave the tags empty)'
     parts = tag.replace(',', ' ').split()
     if len(parts) > 1 and all(part in classes for part in parts):
         return f' (separate the tags: {";".join(parts)!r} in CSV, a list in JSON)'

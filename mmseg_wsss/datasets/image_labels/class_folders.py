@@ -1,4 +1,4 @@
-"""Image-level labels told by the folder an image lies in."""
+"""Image-level labels given by the folder of an image."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from mmseg.registry import TASK_UTILS
 
 from .base import Entry, ImageLabelSource
-from .names import IMAGE_SUFFIXES, image_name, list_files, same_file_content
+from .names import IMAGE_SUFFIXES, composed, image_name, list_files, same_file_content
 from .problems import DUPLICATE, UNREADABLE, Problems
 
 
@@ -16,7 +16,7 @@ class ClassFolders(ImageLabelSource):
 
     The same image in two folders has both tags; a folder ``background`` holds images without tags. The name of an
     image is its path below its class folder (``a``), so the images may be read from ``root`` itself or from another
-    folder in which each lies once. Two *different* images of one name are an error, for their tags would be mixed.
+    folder that holds each once. Two *different* images of one name are an error, because their tags would be mixed.
 
     Args:
         root: the folder of the class folders.
@@ -39,7 +39,7 @@ class ClassFolders(ImageLabelSource):
         places: dict[str, list[str]] = {}
         for path in list_files(self.root, IMAGE_SUFFIXES):
             folder, slash, rest = path.partition('/')
-            if slash and folder not in self.ignore_tags:
+            if slash and composed(folder) not in self.ignore_tags:
                 places.setdefault(image_name(rest), []).append(path)
         if not places:
             problems.stop(UNREADABLE, f'{self.root}: no image in a folder named after its class')

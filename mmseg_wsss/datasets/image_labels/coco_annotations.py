@@ -29,7 +29,7 @@ class COCOAnnotations(ImageLabelSource):
         self.path = Path(path)
 
     def read(self, classes: tuple[str, ...], problems: Problems) -> Iterator[Entry]:
-        """Yield one entry per image; places are keys of the file (``instances.json: images[3]``)."""
+        """Yield one entry per image; positions are keys of the file (``instances.json: images[3]``)."""
         content = parse_json(read_text(self.path, problems), self.path, problems)
         if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in _LISTS):
             problems.stop(UNREADABLE, f'{self.path}: should be an object with the lists {", ".join(_LISTS)}')

@@ -28,7 +28,7 @@ class LabelArrays(ImageLabelSource):
         self.path = Path(path)
 
     def read(self, classes: tuple[str, ...], problems: Problems) -> Iterator[Entry]:
-        """Yield one entry per row; places are rows (``labels.npz: names[3]``)."""
+        """Yield one entry per row; positions are rows (``labels.npz: names[3]``)."""
         arrays = self._arrays(problems)
         names, labels, columns = (arrays[key] for key in ('names', 'labels', 'classes'))
         if names.dtype.kind != 'U' or columns.dtype.kind != 'U' or names.ndim != 1 or columns.ndim != 1:
@@ -37,10 +37,10 @@ class LabelArrays(ImageLabelSource):
             problems.stop(
                 UNREADABLE,
                 f'{self.path}: labels should be numbers of shape ({len(names)}, {len(columns)}), names x classes, '
-                f'and is {labels.dtype} {labels.shape}',
+                f'but are {labels.dtype} {labels.shape}',
             )
         for row in np.flatnonzero(((labels != 0) & (labels != 1)).any(axis=1)):
-            problems.add(UNREADABLE, f'{self.path}: labels[{row}] ({names[row]}): holds other values than 0 and 1')
+            problems.add(UNREADABLE, f'{self.path}: labels[{row}] ({names[row]}): has values other than 0 and 1')
         for row, name in enumerate(names.tolist()):
             yield Entry(name, columns[labels[row] == 1].tolist(), f'{self.path}: names[{row}]')
 
@@ -52,5 +52,5 @@ class LabelArrays(ImageLabelSource):
             problems.stop(UNREADABLE, f'{self.path}: an array is missing: {error.args[0]}; {_HOW}')
         except FileNotFoundError:
             problems.stop(UNREADABLE, f'{self.path}: No such file or directory')
-        except Exception:  # numpy and zipfile raise many kinds for a file that is no plain .npz
+        except Exception:  # numpy and zipfile raise many kinds of errors for a file that is not a plain .npz
             problems.stop(UNREADABLE, f'{self.path}: not an .npz of plain arrays (pickled objects are refused); {_HOW}')

@@ -1,4 +1,4 @@
-"""Image-level labels read off segmentation masks."""
+"""Image-level labels read from segmentation masks."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +20,8 @@ class MaskFolder(ImageLabelSource):
 
     Args:
         root: the folder of the masks; a mask is named like its image.
-        mask_classes: names of the ids 1, 2, ... where they are not the classes that are asked for (the 20 VOC classes,
-            of which six are trained). Default: the classes that are asked for.
+        mask_classes: names of the ids 1, 2, ... if they differ from the requested classes (the 20 VOC classes, of
+            which six are trained). Default: the requested classes.
         ignore_tags: names among ``mask_classes`` that are dropped on purpose.
     """
 

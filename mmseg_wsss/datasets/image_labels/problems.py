@@ -1,13 +1,15 @@
-"""All that is wrong with the image-level labels of a data set, collected and raised as one readable error."""
+"""All problems with the files of a data set, collected and raised as one readable error."""
 
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 UNREADABLE = 'cannot be read'
-UNKNOWN_TAG = 'tag that no class bears'
+UNKNOWN_TAG = 'tag that is not a class'
 NO_ENTRY = 'image without an entry in the labels'
 MISSING_IMAGE = 'listed image that is missing'
 MISSING_MASK = 'image whose mask is missing'
+UNSUPPORTED = 'photo in a format that is not read'
+BROKEN_IMAGE = 'image that cannot be read'
 DUPLICATE = 'given twice'
 OUTSIDE = 'path that leaves the data set'
 
@@ -15,7 +17,7 @@ SHOWN_PER_KIND = 20
 
 
 class DataSetError(ValueError):
-    """What is wrong with the files of a data set.
+    """All problems with the files of a data set.
 
     Args:
         problems: kind of problem -> messages, each with the file and, where it is known, the line or key it is about.
@@ -45,7 +47,7 @@ class DataSetError(ValueError):
         return '\n'.join(lines)
 
     def __reduce__(self):
-        # A worker process hands its exception to the parent by pickle, which needs the constructor's arguments.
+        # A worker process pickles its exception for the parent, which needs the constructor's arguments.
         return type(self), (self.problems, self.advice)
 
 
@@ -62,7 +64,7 @@ class PseudoMaskError(DataSetError):
 
 
 class Problems:
-    """Collects problems while files are read, so that a person mends all of them after one run.
+    """Collects problems while files are read, so that one run names all that has to be fixed.
 
     Args:
         error: what is raised in the end.
@@ -78,13 +80,17 @@ class Problems:
         self._messages.setdefault(kind, []).append(message)
 
     def advise(self, kind: str, text: str) -> None:
-        """Say once, below all problems of this kind, how they are mended."""
+        """Say once, below all problems of this kind, how to fix them."""
         self._advice[kind] = text
 
     def stop(self, kind: str, message: str) -> NoReturn:
         """Note a problem after which nothing more can be read, and raise all so far."""
         self.add(kind, message)
         raise self._error(self._messages, self._advice) from None  # the message says it all
+
+    def take(self, kind: str) -> list[str]:
+        """Take the problems of a kind out, for a caller to whom they are none."""
+        return self._messages.pop(kind, [])
 
     def raise_if_any(self) -> None:
         """Raise every noted problem as one error."""

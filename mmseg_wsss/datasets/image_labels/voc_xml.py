@@ -16,7 +16,7 @@ class VOCXML(ImageLabelSource):
     """``Annotations/*.xml`` of VOC and of labelling tools that write its format.
 
     The tags of an image are the names of all its objects, *difficult* ones included, as in the label files of the
-    published methods. The image is named by the XML file, not by its ``<filename>``, which labelling tools leave stale.
+    published methods. The XML file's own name names the image, not its ``<filename>``, which is often out of date.
 
     Args:
         root: the folder of the XML files.
@@ -45,14 +45,14 @@ def object_names(path: Path) -> list[str]:
     """Names of the objects of one annotation, each once, in the order of the file.
 
     Raises:
-        xml.etree.ElementTree.ParseError: not XML; the text has the line.
+        xml.etree.ElementTree.ParseError: not XML; the message has the line.
         LookupError: not a known encoding.
-        ValueError: not a VOC annotation, or a document type declaration, by which XML brings in other files.
+        ValueError: not a VOC annotation, or with a document type declaration, which can include other files.
     """
     try:
         root = ElementTree.parse(path, forbid_dtd=True).getroot()
     except DTDForbidden as error:
-        raise ValueError('has a DOCTYPE, which an annotation does not need: take it out') from error
+        raise ValueError('has a DOCTYPE, which an annotation does not need: remove it') from error
     if root.tag != 'annotation':
         raise ValueError(f'not a VOC annotation: its outermost element is <{root.tag}>, not <annotation>')
     return list(dict.fromkeys((name.text or '').strip() for name in root.iterfind('object/name')))

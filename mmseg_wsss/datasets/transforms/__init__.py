@@ -2,18 +2,18 @@
 
 from .crop import RandomMixedCrop, RandomPadCrop, RandomScale, ResizeToFill, ResizeToFit
 from .formatting import PackWSSSInputs
+from .load_ground_truth import LoadGroundTruth
 from .load_image import LoadImage, LoadMask, read_image
 from .load_image_labels import LoadImageLabels
-from .load_truth import LoadTruth
 from .photometry import DINOPhotometry
 from .views import MultiView
 
 __all__ = [
     'DINOPhotometry',
+    'LoadGroundTruth',
     'LoadImage',
     'LoadImageLabels',
     'LoadMask',
-    'LoadTruth',
     'MultiView',
     'PackWSSSInputs',
     'RandomMixedCrop',

@@ -37,8 +37,8 @@ class ResizeToFit(Resize):
 class RandomScale(BaseTransform):
     """Scale an image and its mask by a factor drawn evenly from a range, relative to its own size (published ToCo).
 
-    The difference to mmcv's ``RandomResize``, which draws a size to fit into. Sides are rounded down, but stay at least
-    one pixel; Pillow's bilinear filter resizes the image.
+    mmcv's ``RandomResize`` draws a size to fit into instead. Sides are rounded down to at least one pixel; Pillow's
+    bilinear filter resizes the image.
 
     Args:
         ratio_range: smallest and largest factor.
@@ -60,11 +60,12 @@ class RandomScale(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ResizeToFill(Resize):
-    """mmseg's ``Resize`` for sliding windows: what then is smaller than a window is enlarged until the window is full.
+    """mmseg's ``Resize`` for sliding windows: a result smaller than a window is enlarged until it fills the window.
 
-    As published Segmenter and WeakTr test: first the largest size that keeps the ratio and fits into ``scale``; then,
-    where the shorter side is below ``window``, bilinearly to that side, the longer one rounded down. The second step is
-    not rounded to 8 bits, so ``img`` is float32 after it. Masks are loaded after this transform.
+    This is how published Segmenter and WeakTr test: first the largest size that keeps the ratio and fits into
+    ``scale``; then, if the shorter side is below ``window``, a bilinear resize of it to that size, with the longer side
+    rounded down. The second step is not rounded to 8 bits, so ``img`` is float32 after it. Load masks after this
+    transform.
 
     Modifies ``img`` and ``img_shape``, adds ``scale``, ``scale_factor`` and ``keep_ratio``, as ``Resize`` does.
 
@@ -96,12 +97,13 @@ class ResizeToFill(Resize):
 
 @TRANSFORMS.register_module()
 class RandomPadCrop(BaseTransform):
-    """Cut a random window of ``crop_size``; a smaller image is first put at a random place on a black canvas.
+    """Cut a random window of ``crop_size``; a smaller image is first put at a random position on a black canvas.
 
-    As in ToCo's training (arXiv 2303.01267). It must be the last geometric transform, because ``valid_box`` refers to
-    its output. Numpy's global random state is used, as mmcv's transforms do; mmengine seeds it in each worker.
+    As in ToCo's training (https://arxiv.org/abs/2303.01267). It must be the last geometric transform, because
+    ``valid_box`` refers to its output. It uses numpy's global random state, as mmcv's transforms do; mmengine seeds it
+    in each worker.
 
-    Modifies ``img`` (padded with 0), ``gt_seg_map`` if there (padded with 255), ``img_shape``.
+    Modifies ``img`` (padded with 0), ``gt_seg_map`` if present (padded with 255), ``img_shape``.
     Adds ``valid_box`` = (h0, h1, w0, w1), half open: ``img[h0:h1, w0:w1]`` shows the image, the rest is padding.
 
     Args:
@@ -130,7 +132,7 @@ class RandomPadCrop(BaseTransform):
 
     @staticmethod
     def _window(side: int, crop: int) -> tuple[slice, slice]:
-        """Draw one axis: the part of the image that is shown and where it comes to lie in the crop."""
+        """Draw one axis: the part of the image that is visible and its position in the crop."""
         shown = min(side, crop)
         source = np.random.randint(side - shown + 1)
         target = np.random.randint(crop - shown + 1)
@@ -144,8 +146,8 @@ class RandomPadCrop(BaseTransform):
 class RandomMixedCrop(RandomCrop):
     """mmseg's ``RandomCrop`` with its ``cat_max_ratio``, which counts ids instead of sorting all pixels.
 
-    The draws and the windows are the same; in a crop of 480 x 480 a try costs a tenth of the time, and there may be
-    ten of them. ``gt_seg_map`` must be uint8, as ``LoadMask`` gives it.
+    The draws and the windows are the same; with a crop of 480 x 480 an attempt takes a tenth of the time, and there
+    may be ten of them. ``gt_seg_map`` must be uint8, as ``LoadMask`` returns it.
     """
 
     @cache_randomness

@@ -19,8 +19,8 @@ class PackWSSSInputs(PackSegInputs):
 
     The differences: where ``results['views']`` (see :class:`MultiView`) has views, ``inputs`` is a dict of ``img`` and
     those views, each a uint8 tensor (3, H, W), otherwise the plain image tensor; ``gt_score`` (C,) becomes the plain
-    fields ``gt_label`` and ``gt_score`` of the data sample; ``gt_truth`` (see :class:`LoadTruth`) becomes PixelData
-    (1, H, W) of that name; ``valid_box`` is in its meta information.
+    fields ``gt_label`` and ``gt_score`` of the data sample; ``ground_truth`` (see :class:`LoadGroundTruth`) becomes
+    PixelData (1, H, W) of that name; ``valid_box`` is in its meta information.
 
     Args:
         meta_keys: keys of ``results`` to keep as meta information; absent ones are left out.
@@ -53,12 +53,12 @@ class PackWSSSInputs(PackSegInputs):
         if 'gt_score' in results:
             score = np.asarray(results['gt_score'])
             set_image_label(packed['data_samples'], np.flatnonzero(score), score.size)
-        if 'gt_truth' in results:
-            truth = to_tensor(results['gt_truth'][None].astype(np.int64))
-            packed['data_samples'].set_data({'gt_truth': PixelData(data=truth)})
+        if 'ground_truth' in results:
+            ground_truth = to_tensor(results['ground_truth'][None].astype(np.int64))
+            packed['data_samples'].set_data({'ground_truth': PixelData(data=ground_truth)})
         return packed
 
 
 def _image_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) array to (3, H, W) tensor; OpenCV takes channels apart ten times as fast as a transposed copy."""
+    """(H, W, 3) array to (3, H, W) tensor; OpenCV splits channels ten times as fast as a transposed copy."""
     return torch.from_numpy(np.stack(cv2.split(image)))

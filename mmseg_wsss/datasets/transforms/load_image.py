@@ -1,4 +1,4 @@
-"""Decode images and masks of any common kind, or refuse them with the file's name."""
+"""Decode images and masks of any common format, or raise an error that names the file."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
 from ...registry import REGISTRIES
+from ..image_files import strip_error
 from ..mask_files import UNREADABLE_ERRORS, open_mask
 
 
@@ -26,7 +27,9 @@ def _decode(path: str) -> Image.Image:
             f'{path}: {error}. If you trust the file, make it smaller or raise PIL.Image.MAX_IMAGE_PIXELS'
         ) from error
     except UNREADABLE_ERRORS as error:
-        raise ValueError(f'{path}: cannot be read as an image ({error}); it may be cut off or no image') from error
+        raise ValueError(
+            f'{path}: cannot be read as an image ({error}); it may be truncated or not an image'
+        ) from error
 
 
 def _to_8_bit(image: Image.Image, path: str) -> Image.Image:
@@ -57,10 +60,14 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no image, is cut off or damaged, has more pixels than Pillow's limit against
-            decompression bombs (``PIL.Image.MAX_IMAGE_PIXELS``), or its pixel values have no known range.
+        ValueError: the file is not an image, is truncated or damaged, has more pixels than Pillow's limit against
+            decompression bombs (``PIL.Image.MAX_IMAGE_PIXELS``), is a strip with one side more than 100 times the
+            other, or its pixel values have no known range.
     """
-    rgb = np.asarray(_to_rgb(_decode(str(path)), str(path)))
+    image = _decode(str(path))
+    if strip := strip_error(image.size):
+        raise ValueError(f'{path}: {strip}')
+    rgb = np.asarray(_to_rgb(image, str(path)))
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
@@ -95,12 +102,12 @@ class LoadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadMask(LoadAnnotations):
-    """mmseg's ``LoadAnnotations`` that refuses masks which are no id maps or do not fit their image.
+    """mmseg's ``LoadAnnotations`` that refuses masks that are not id maps or do not fit their image.
 
     A mask is a palette or gray 8-bit file whose pixel values are segmentation ids (255 = ignore). It must have the
     size of the *upright* image (EXIF orientation applied, see :class:`LoadImage`). A mask drawn on the pixels as stored
-    cannot be told from an upright one where the orientation keeps the size (180 degrees, mirrored, square images).
-    An image without ``seg_map_path`` goes through as it is: weakly labelled images need no mask.
+    cannot be detected if the orientation keeps the size (180 degrees, mirrored, square images). An image without
+    ``seg_map_path`` passes unchanged: weakly labelled images need no mask.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -121,7 +128,7 @@ class LoadMask(LoadAnnotations):
         with open_mask(path) as mask:
             width, height = mask.size
             super()._load_seg_map(results)
-        # The parent squeezes away the side of a mask that is one pixel thin.
+        # The parent squeezes away a side of one pixel.
         results['gt_seg_map'] = results['gt_seg_map'].reshape(height, width)
         expected = results.get('ori_shape')
         if expected is not None and tuple(expected) != (height, width):

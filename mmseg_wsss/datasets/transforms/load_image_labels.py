@@ -17,8 +17,8 @@ from ..image_labels.names import image_name
 class LoadImageLabels(BaseTransform):
     """Give a sample its image-level label, found by the path of its image.
 
-    The source is read once, when the pipeline is built. A label is found under the longest ending of ``img_path``
-    that the source has a name for: ``b/c`` rather than ``c`` for ``a/b/c.jpg``. What precedes a ``..`` is left out.
+    The source is read once, when the pipeline is built. The label is that of the longest suffix of ``img_path`` that
+    the source contains: ``b/c`` rather than ``c`` for ``a/b/c.jpg``. Everything before a ``..`` is ignored.
 
     Required keys: ``img_path``. Added keys: ``gt_label`` (int64 array of foreground class indices, sorted) and
     ``gt_score`` (float32 multi-hot (C,)).
@@ -28,7 +28,7 @@ class LoadImageLabels(BaseTransform):
         classes: foreground class names, without background.
 
     Raises:
-        ImageLabelError: everything that is wrong with the labels.
+        ImageLabelError: with all problems with the labels.
     """
 
     def __init__(self, *, source: dict, classes: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ class LoadImageLabels(BaseTransform):
 
 
 def _names(img_path: str) -> Iterator[str]:
-    """The names that an image may have by its path, longest first."""
+    """The possible names of an image with this path, longest first."""
     path = str(img_path).replace('\\', '/')
     parts: list[str] = []
     for part in path.split('/'):
@@ -67,5 +67,5 @@ def _names(img_path: str) -> Iterator[str]:
         elif part not in ('', '.'):
             parts.append(part)
     for first in range(len(parts)):
-        with suppress(ValueError):  # an ending that begins with a drive is no name
+        with suppress(ValueError):  # a suffix that begins with a drive is not a name
             yield image_name('/'.join(parts[first:]))

@@ -1,4 +1,4 @@
-"""Colour changes that leave every pixel where it is."""
+"""Colour changes without a change of geometry."""
 
 import cv2
 import numpy as np
@@ -11,17 +11,18 @@ from torchvision.transforms import v2
 
 @TRANSFORMS.register_module()
 class DINOPhotometry(BaseTransform):
-    """Colour jitter, gray, blur and solarisation of DINO (Caron et al., ICCV 2021), as ToCo uses them.
+    """Colour jitter, gray, blur and solarisation of DINO (https://arxiv.org/abs/2104.14294), as ToCo uses them.
 
     In this order: jitter (brightness 0.4, contrast 0.4, saturation 0.2, hue 0.1, in random order) with probability 0.8;
     gray with 0.2; Gaussian blur with ``blur_prob`` and a sigma drawn from 0.1..2 pixels; solarisation (values of 128
     and more are inverted) with ``solarize_prob``.
 
-    Where ``results['valid_box']`` exists only the image inside it is changed: padding stays 0, does not bleed into the
-    image by the blur and does not count in the mean that the contrast jitter works with. (ToCo's code pads first and
-    then changes the whole crop.) Torch's global random state is used; mmengine seeds it in each worker.
+    If ``results['valid_box']`` exists, only the image inside it is changed: padding stays 0, is not blurred into the
+    image and does not count in the mean of the contrast jitter. (ToCo's code pads first and then changes the whole
+    crop.) It uses torch's global random state; mmengine seeds it in each worker. mmpretrain's transforms have neither
+    the box nor Pillow's HSV; torchvision's blur differs by 1 in up to 14 % of the values.
 
-    Modifies ``img`` (uint8 BGR (H, W, 3)) by replacing it; the array that was there is left as it is.
+    Replaces ``img`` (uint8 BGR (H, W, 3)); the previous array is not modified.
 
     Args:
         blur_prob: probability of the blur; ToCo: 1.0 for the main crop, 0.1 for the second view, 0.5 for local views.
@@ -34,7 +35,7 @@ class DINOPhotometry(BaseTransform):
                 raise ValueError(f'{name} is a probability, but {prob} is not in 0..1')
         self.blur_prob = blur_prob
         self.solarize_prob = solarize_prob
-        # torchvision's own operations are quickest on Pillow images (9 ms against 11 ms on tensors for 448 x 448), ...
+        # torchvision's own operations are fastest on Pillow images (9 ms against 11 ms on tensors for 448 x 448), ...
         self.color = v2.Compose(
             [
                 v2.RandomApply([v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)], p=0.8),
@@ -55,8 +56,8 @@ class DINOPhotometry(BaseTransform):
         return results
 
     def _change(self, image: np.ndarray) -> np.ndarray:
-        """Change a BGR image (h, w, 3); jitter and gray weigh the colours, so they get RGB."""
-        # OpenCV turns BGR and RGB into each other forty times as fast as a copy by numpy
+        """Change a BGR image (h, w, 3); jitter and gray depend on the channel order and get RGB."""
+        # OpenCV converts between BGR and RGB forty times as fast as a numpy copy
         rgb = np.asarray(self.color(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))))
         if torch.rand(1).item() < self.blur_prob:
             sigma = torch.empty(1).uniform_(0.1, 2).item()

@@ -12,9 +12,9 @@ from .crop import RandomPadCrop
 class MultiView(BaseTransform):
     """Build named training views so that masks, valid box, main crop and aligned views refer to the same pixels.
 
-    ``geometry`` (flip, scale, crop) runs once on the loaded image, on ``gt_seg_map`` too where there is one. The main
-    crop and every aligned view are that one result under photometries of their own. A free view has its own pipeline
-    and begins with the whole loaded image; no pixel-wise label refers to it.
+    ``geometry`` (flip, scale, crop) runs once on the loaded image, and on ``gt_seg_map`` if present. The main crop and
+    every aligned view are that one result, each with its own photometry. A free view has its own pipeline, which starts
+    from the whole loaded image; no pixel-wise label refers to it.
 
     Sets ``img`` and ``views``, a dict of the named views, all uint8 BGR (H, W, 3). An empty list is a view without
     photometry.
@@ -24,10 +24,10 @@ class MultiView(BaseTransform):
             flip or resize would make its ``valid_box`` wrong.
         img: transforms of the main crop, photometry only.
         aligned: name -> transforms of a view of the same pixels, photometry only.
-        free: name -> geometry and photometry of a view of its own.
+        free: name -> geometry and photometry of an independent view.
 
     Raises:
-        ValueError: a transform follows ``RandomPadCrop`` in ``geometry``, or two views have one name.
+        ValueError: a transform follows ``RandomPadCrop`` in ``geometry``, or two views have the same name.
     """
 
     def __init__(
@@ -67,5 +67,5 @@ class MultiView(BaseTransform):
 
 
 def _compose(transforms: Sequence[dict]) -> Compose:
-    """Build with mmseg's registry: mmcv's own ``Compose`` looks into it only where a default scope is set."""
+    """Build with mmseg's registry: mmcv's own ``Compose`` uses it only if a default scope is set."""
     return Compose([TRANSFORMS.build(transform) for transform in transforms])

@@ -13,7 +13,7 @@ _DATA, _MODEL = 0, 1
 
 
 def _derive_seed(runner: Runner, position: int, stream: int) -> int:
-    """A 32-bit seed for this run, process, position in the training and stream, without collisions by addition."""
+    """A 32-bit seed for this run, process, position in the training and stream; a hash, so that sums do not collide."""
     return int(np.random.SeedSequence([runner.seed, get_rank(), position, stream]).generate_state(1)[0])
 
 
@@ -23,15 +23,15 @@ class IterationSeedHook(Hook):
 
     mmengine saves no random states, so a resumed run would draw other crop centres than an uninterrupted one. Saving
     the states does not help: only the first process writes the checkpoint, and the loader's workers have states of
-    their own. Hence nothing is saved. There are two streams in the process that trains:
+    their own. So nothing is saved. There are two streams in the process that trains:
 
-    - model: seeded anew before each iteration;
-    - data (read with ``num_workers=0``): seeded at the start of each epoch, put aside during the step and during
-      validation. mmengine's ``IterBasedTrainLoop`` reads the batches that were already trained once more when it
-      resumes, which brings this stream, and the workers' own ones, to where they were.
+    - model: seeded again before each iteration;
+    - data (read with ``num_workers=0``): seeded at the start of each epoch, saved and restored around the step and
+      around validation. On resume, mmengine's ``IterBasedTrainLoop`` reads the batches that were already used again,
+      which advances this stream, and those of the workers, to the same position.
 
-    A step thus has the same loss after ``--resume`` as without interruption. The fork onedl-mmengine moves its sampler
-    on without reading: with it the images after ``--resume`` are the same, their crops and colours are other draws.
+    A step thus has the same loss after ``--resume`` as without interruption. The fork onedl-mmengine advances its
+    sampler without reading: there the images after ``--resume`` are the same, but their crops and colours differ.
     """
 
     priority = 'VERY_HIGH'
@@ -42,7 +42,7 @@ class IterationSeedHook(Hook):
         self._data_stream = _draw_states()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Put the data stream aside, just after the batch was read, and start the model's stream of this iteration."""
+        """Save the data stream, just after the batch was read, and start the model's stream of this iteration."""
         self._data_stream = _draw_states()
         set_random_seed(_derive_seed(runner, runner.iter, _MODEL))
 
@@ -53,7 +53,7 @@ class IterationSeedHook(Hook):
         _restore_states(self._data_stream)
 
     def after_val(self, runner: Runner) -> None:
-        """Take the data stream up again after a validation between two iterations."""
+        """Restore the data stream after a validation between two iterations."""
         if runner.train_loop is not None and hasattr(self, '_data_stream'):
             _restore_states(self._data_stream)
 

@@ -1,5 +1,6 @@
 """All CAMs of a method and its segmentation evaluated in one pass."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,18 +22,20 @@ class CAMIoUMetric(BaseMetric):
     (C, H, W) in [0, 1], see ``CAMSegmentor``) and ``pred_sem_seg``. The metrics, in percent, are ``{source}/{name}``,
     the source being the name of a CAM or seg:
 
-    - ``mIoU``: mean IoU over the ``num_classes`` classes (background among them) that truth or prediction have anywhere
-      in the data set; a class that both lack is left out instead of counting as 0 or 1.
+    - ``mIoU``: mean IoU over those of the ``num_classes`` classes (background included) that occur in the ground truth
+      or in the predictions of the data set; a class that occurs in neither is left out instead of counting as 0 or 1.
       One that is only predicted counts as 0, as in published WeakTr; published ToCo's ``scores`` leaves it out.
     - ``precision`` = TP / (TP + FP) and ``recall`` = TP / (TP + FN), means over the classes where they are defined.
     - ``FP`` = FP / (TP + FP + FN), the over-activated share, and ``FN`` = FN / (TP + FP + FN), the missed share, means
       over the same classes as ``mIoU``: ``mIoU + FP + FN = 100``.
     - for CAMs all of these at the method's ``background_threshold``, and the best of 0.01, 0.02 .. 0.99 and that one:
       ``best_mIoU``, ``best_precision``, ``best_recall``, ``best_threshold``.
+    - ``images``: how many were evaluated, and ``images_without_ground_truth``: how many of these have no pixel to
+      evaluate, because their mask is ``ignore_index`` everywhere; a warning reports them.
 
     Pixels of the ground truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per
-    class is logged. Every image leaves one small entry, so padded samples of an uneven split over processes are dropped
-    exactly.
+    class is logged. Every image adds one small entry, so that the duplicates of an uneven split over processes can be
+    dropped exactly.
 
     Args:
         ignore_index: Segmentation id of the ground truth that is not evaluated.
@@ -40,7 +43,7 @@ class CAMIoUMetric(BaseMetric):
         prefix: Put before every key; none by default.
     """
 
-    default_prefix = ''  # the source is in the key already; None would make BaseMetric warn
+    default_prefix = ''  # the key already has the source; None would make BaseMetric warn
 
     def __init__(self, *, ignore_index: int = 255, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
@@ -50,7 +53,7 @@ class CAMIoUMetric(BaseMetric):
         """Count the pixels of a batch.
 
         Raises:
-            ValueError: a sample has no truth, or maps whose size or number of classes does not fit it.
+            ValueError: a sample has no ground truth, or its maps have another size or number of classes.
         """
         for sample in data_samples:
             try:
@@ -69,33 +72,40 @@ class CAMIoUMetric(BaseMetric):
             counts = self._total(entries)
             thresholds = None if source == 'seg' else _thresholds(results[0]['threshold'])
             row = thresholds.index(results[0]['threshold']) if thresholds else 0
-            metrics.update({f'{source}/{key}': value for key, value in _summary(counts, thresholds, row).items()})
-            self._log_table(source, rates(counts), row, results[0]['threshold'] if thresholds else None)
+            summary = _summary(counts, thresholds, row)
+            empty = sum(not ids.size for ids, _ in entries)  # the same for every source
+            summary |= dict(images=len(entries), images_without_ground_truth=empty)
+            metrics.update({f'{source}/{key}': value for key, value in summary.items()})
+            at = f' at threshold {results[0]["threshold"]:g}' if thresholds else ''
+            self._log_table(f'{source}{at}, {len(entries)} images', rates(counts), row)
+        if metrics and empty:
+            text = f'{empty} of {len(results)} images have no pixel to evaluate: their masks are {self.ignore_index}'
+            print_log(f'{text} everywhere', MMLogger.get_current_instance(), logging.WARNING)
         return metrics
 
     def _count(self, sample: dict) -> dict[str, Any]:
-        """One image: the threshold of its CAMs; per source the segmentation ids it has and their counts (3, T, n)."""
+        """One image: the threshold of its CAMs, and per source the segmentation ids that occur and counts (3, T, n)."""
         if 'gt_sem_seg' not in sample:
             raise ValueError('there is no gt_sem_seg to evaluate against; add LoadAnnotations to the test pipeline')
         num_classes = len(self.dataset_meta['classes'])
-        truth = sample['gt_sem_seg']['data'].squeeze(0)
+        ground_truth = sample['gt_sem_seg']['data'].squeeze(0)
         threshold, counts = sample.get('background_threshold'), {}
         for source in sample.get('cam_names', ()):
             cam = sample[source]['data']
-            self._check_shape(source, cam, (num_classes - 1, *truth.shape))
+            self._check_shape(source, cam, (num_classes - 1, *ground_truth.shape))
             levels = torch.tensor(_thresholds(threshold))
-            counts[source] = _pack(cam_counts(cam, truth.to(cam.device), levels, self.ignore_index))
+            counts[source] = _pack(cam_counts(cam, ground_truth.to(cam.device), levels, self.ignore_index))
         if 'pred_sem_seg' in sample:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
-            self._check_shape('pred_sem_seg', prediction, truth.shape)
-            truth = truth.to(prediction.device)
-            counts['seg'] = _pack(label_counts(prediction, truth, num_classes, self.ignore_index))
+            self._check_shape('pred_sem_seg', prediction, ground_truth.shape)
+            ground_truth = ground_truth.to(prediction.device)
+            counts['seg'] = _pack(label_counts(prediction, ground_truth, num_classes, self.ignore_index))
         return dict(threshold=threshold, counts=counts)
 
     @staticmethod
     def _check_shape(name: str, data: torch.Tensor, expected: Sequence[int]) -> None:
         if tuple(data.shape) != tuple(expected):
-            raise ValueError(f'{name} is {tuple(data.shape)}, the truth and the classes ask for {tuple(expected)}')
+            raise ValueError(f'{name} is {tuple(data.shape)}, but ground truth and classes need {tuple(expected)}')
 
     def _total(self, entries: list[tuple[np.ndarray, np.ndarray]]) -> PixelCounts:
         """Sum the entries of one source over the images."""
@@ -104,18 +114,17 @@ class CAMIoUMetric(BaseMetric):
             total[..., ids] += counts
         return PixelCounts(*total)
 
-    def _log_table(self, source: str, per_class: dict[str, np.ndarray], row: int, threshold: float | None) -> None:
+    def _log_table(self, title: str, per_class: dict[str, np.ndarray], row: int) -> None:
         """Log the rates per class as mmseg's IoUMetric does."""
         table = PrettyTable()
         table.add_column('Class', list(self.dataset_meta['classes']))
         for name, values in per_class.items():
             table.add_column(name, [f'{value:.2f}' for value in values[row]])
-        at = '' if threshold is None else f' at threshold {threshold:g}'
-        print_log(f'per class results of {source}{at}:\n{table.get_string()}', MMLogger.get_current_instance())
+        print_log(f'per class results of {title}:\n{table.get_string()}', MMLogger.get_current_instance())
 
 
 def _thresholds(own: float) -> list[float]:
-    """Those that are compared, the method's own among them."""
+    """The compared thresholds, including the method's own."""
     return sorted({own, *THRESHOLDS})
 
 
@@ -132,7 +141,7 @@ def _summary(counts: PixelCounts, thresholds: list[float] | None, row: int) -> d
 
 
 def _pack(counts: PixelCounts) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the classes an image has: a few kilobytes, where all classes of COCO would be 100."""
+    """Keep the classes of an image only: a few kilobytes instead of 100 for all classes of COCO."""
     stacked = np.stack(counts).astype(np.int32)
     ids = np.flatnonzero(stacked.any(axis=(0, 1)))
     return ids, stacked[..., ids]

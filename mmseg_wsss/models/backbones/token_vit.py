@@ -1,4 +1,4 @@
-"""A plain vision transformer that hands out its tokens."""
+"""A plain vision transformer that returns its tokens and, if asked, its attention."""
 
 import logging
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
 
 
 class SelfAttention(NamedTuple):
-    """What a block's self-attention looked at and what it found; n = T + h * w tokens, the T class tokens first.
+    """Inputs and output of a block's self-attention; n = T + h * w tokens, the T class tokens first.
 
-    The softmax map is not here: it is ``softmax(query @ key^T / sqrt(d))``, and whoever needs sums over it can have
-    them without its n x n values per head (see ``mmseg_wsss.models.cam.attention_fusion``).
+    The softmax map is not stored: it is ``softmax(query @ key^T / sqrt(d))``, and sums over it can be computed without
+    its n x n values per head (see ``mmseg_wsss.models.cam.attention_fusion``).
 
     Attributes:
         query, key: (B, heads, n, d).
@@ -36,22 +36,22 @@ class SelfAttention(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """What one pass through the encoder gives.
+    """The result of one pass through the encoder.
 
     Attributes:
         maps: patch tokens of the blocks in ``out_indices``, each (B, D, h, w); the last block's after the final norm.
         cls_token: class tokens after the final norm, (B, T, D) with T class tokens.
-        watched: what the watcher made of every block's :class:`SelfAttention`; empty without a watcher.
+        recorded: what ``record`` returned for each block, see :meth:`TokenViT.tokens`; empty without it.
     """
 
     maps: tuple[Tensor, ...]
     cls_token: Tensor
-    watched: tuple[Any, ...] = ()
+    recorded: tuple[Any, ...] = ()
 
 
 @MODELS.register_module()
 class TokenViT(VisionTransformer):
-    """mmpretrain's ``VisionTransformer`` as an mmseg backbone that can hand out tokens and attention.
+    """mmpretrain's ``VisionTransformer`` as an mmseg backbone that can also return tokens and attention.
 
     ``forward`` returns feature maps, so every mmseg neck and decode head fits; :meth:`tokens` returns the class tokens
     too. Inputs may have any size of at least one patch: the position embedding is resized to the token grid, rows and
@@ -71,15 +71,15 @@ class TokenViT(VisionTransformer):
             second stage).
         pos_embed_offset: sample the position embedding as if the token grid were larger by this much, as published
             WeakTr and DINO do with 0.1; without an effect at ``img_size``.
-        pixels_per_pass: how much goes through the blocks at once: images of together at most this many pixels, but at
-            least one (448 * 448 is one image of that size, or 21 crops of 96). A larger batch goes in chunks; backward
-            keeps their results only and computes each once more, so memory is about that of one chunk whatever the
-            batch, for one more forward pass. The caller sees the tokens of the whole batch: losses and gradients are
-            those without chunks. Evaluation with wrapped blocks (FSDP) takes the whole batch at once, so that all
-            processes call the blocks equally often. None: the whole batch at once.
+        pixels_per_pass: how many pixels pass through the blocks at once, but at least one image (448 * 448 is one image
+            of that size, or 21 crops of 96). A larger batch is split into chunks, of which only the results are kept;
+            backward recomputes each chunk. Memory is thus about that of one chunk for any batch size, at the price of
+            one more forward pass. Tokens, losses and gradients are those of the whole batch. Evaluation with wrapped
+            blocks (FSDP) does not split the batch, so that all processes call the blocks equally often. None: the
+            whole batch at once.
         compile_blocks: let ``torch.compile`` fuse what a block does, once for all blocks and sizes; the first
-            iterations then take minutes. Names in a checkpoint stay the same. Whoever watches the attention, as
-            WeakTr's first stage does, goes another way and gains nothing.
+            iterations then take minutes. Names in a checkpoint stay the same. Recording the attention, as
+            WeakTr's first stage does, takes another path and gains nothing.
         init_cfg: ``dict(type='Pretrained', checkpoint=path_or_url)`` loads timm, DeiT, AugReg, DINOv2 or mmpretrain
             weights and refuses a file that does not fit with the list of keys.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
@@ -132,7 +132,7 @@ class TokenViT(VisionTransformer):
             first = position[:, :1].expand(-1, self.num_extra_tokens, -1)
             state_dict[f'{prefix}pos_embed'] = torch.cat((first, position[:, 1:]), dim=1)
         elif token is not None and token.shape[1] != self.num_extra_tokens:
-            # mmpretrain would blame img_size
+            # mmpretrain's message would name img_size
             raise RuntimeError(
                 f'{prefix}cls_token holds {token.shape[1]} class tokens, the model {self.num_extra_tokens}: '
                 'the file was trained for another number of classes'
@@ -152,7 +152,7 @@ class TokenViT(VisionTransformer):
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def init_weights(self) -> None:
-        """Random initialisation, or the pretrained file of ``init_cfg``, whose misfits are errors."""
+        """Random initialisation, or the pretrained file of ``init_cfg``, which must fit exactly."""
         if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):
             super().init_weights()
             nn.init.trunc_normal_(self.cls_token, std=0.02)
@@ -186,12 +186,12 @@ class TokenViT(VisionTransformer):
         patches = F.interpolate(patches, scale_factor=scale, mode=mode, align_corners=False)
         return torch.cat((self.pos_embed[:, :num], patches.flatten(2).mT), dim=1)
 
-    def tokens(self, images: Tensor, *, watch: Callable[[SelfAttention], Any] | None = None) -> Tokens:
+    def tokens(self, images: Tensor, *, record: Callable[[SelfAttention], Any] | None = None) -> Tokens:
         """Run the encoder once.
 
         Args:
             images: (B, 3, H, W), normalised.
-            watch: called with every block's :class:`SelfAttention`; only what it returns is kept, so a large tensor
+            record: called with every block's :class:`SelfAttention`; only what it returns is kept, so a large tensor
                 that it reduces does not outlive its block. With ``pixels_per_pass`` it sees one chunk at a time, may be
                 called again in backward, and must return tensors whose first dimension is the batch, or tuples, lists
                 or dicts of them.
@@ -201,39 +201,39 @@ class TokenViT(VisionTransformer):
         """
         count = self._images_per_pass(images)
         if len(images) <= count:
-            return self._tokens(images, watch)
+            return self._tokens(images, record)
         if torch.is_grad_enabled():
-            chunks = [checkpoint(self._tokens, chunk, watch, use_reentrant=False) for chunk in images.split(count)]
+            chunks = [checkpoint(self._tokens, chunk, record, use_reentrant=False) for chunk in images.split(count)]
         else:
-            chunks = [self._tokens(chunk, watch) for chunk in images.split(count)]
+            chunks = [self._tokens(chunk, record) for chunk in images.split(count)]
         return tree_map(lambda *parts: torch.cat(parts), *chunks)
 
     def _images_per_pass(self, images: Tensor) -> int:
         """The whole batch, or as many as ``pixels_per_pass`` allows.
 
         Under FSDP a block gathers its weights from all processes at every call, so all must call it equally often.
-        Crops of training have one size in all processes; images of an evaluation have not, so they go at once.
+        Training crops have the same size in all processes; images in evaluation do not, so they are not split.
         """
         wrapped = not all(isinstance(layer, TransformerEncoderLayer) for layer in self.layers)
         if self.pixels_per_pass is None or (wrapped and not self.training):
             return len(images)
         return max(1, self.pixels_per_pass // (images.shape[-2] * images.shape[-1]))
 
-    def _tokens(self, images: Tensor, watch: Callable[[SelfAttention], Any] | None) -> Tokens:
+    def _tokens(self, images: Tensor, record: Callable[[SelfAttention], Any] | None) -> Tokens:
         """:meth:`tokens` of images that go through the blocks together."""
         x, grid = self._embed(images)
-        maps, watched = [], []
+        maps, recorded = [], []
         for index, layer in enumerate(self.layers):
-            if watch is None:
+            if record is None:
                 x = self._block(layer, x)
             else:
-                x, attention = _watched_block(layer, x)
-                watched.append(watch(attention))
+                x, attention = _recorded_block(layer, x)
+                recorded.append(record(attention))
             if index == self.num_layers - 1 and self.final_norm:
                 x = self.ln1(x)
             if index in self.out_indices:
                 maps.append(self._format_output(x, grid))  # (B, D, h, w)
-        return Tokens(tuple(maps), x[:, : self.num_extra_tokens], tuple(watched))
+        return Tokens(tuple(maps), x[:, : self.num_extra_tokens], tuple(recorded))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the blocks in ``out_indices``, each (B, D, h, w)."""
@@ -248,19 +248,19 @@ def _compiled_block(vit: VisionTransformer) -> Callable[[TransformerEncoderLayer
     """:func:`_block` for all blocks of ``vit``: one function, so that it is compiled once."""
     for module in vit.modules():
         if isinstance(module, DropPath):
-            module.drop_prob = float(module.drop_prob)  # mmpretrain's are numpy's, at which the compiler stops
-    return torch.compile(_block, dynamic=True)  # scales and crops have sizes of their own
+            module.drop_prob = float(module.drop_prob)  # a numpy float, which the compiler does not support
+    return torch.compile(_block, dynamic=True)  # scales and crops have different sizes
 
 
-def _watched_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, SelfAttention]:
-    """One block, spelled out so that the parts of its attention can be handed out.
+def _recorded_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, SelfAttention]:
+    """One block, written out so that the parts of its attention can be returned.
 
     Raises:
-        TypeError: the block is wrapped, so that its weights may be there in its own ``forward`` only.
+        TypeError: the block is wrapped, so that its weights may be available in its own ``forward`` only.
     """
     if not isinstance(layer, TransformerEncoderLayer):
         raise TypeError(
-            f'a block wrapped as {type(layer).__name__} cannot be watched: leave the blocks plain '
+            f'the attention of a block wrapped as {type(layer).__name__} cannot be recorded: do not wrap the blocks '
             '(DDP instead of FSDP; pixels_per_pass saves memory)'
         )
     attn = layer.attn

@@ -1,4 +1,4 @@
-"""Everybody's ViT weights into :class:`TokenViT`: names, shapes, and what to say when a file does not fit."""
+"""Load published ViT weights into :class:`TokenViT`: names, shapes, and the message when a file does not fit."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ def to_mmpretrain_names(state_dict: dict[str, Tensor], prefix: str = '') -> None
 
     Args:
         state_dict: the weights.
-        prefix: where the transformer sits in it, e.g. ``'backbone.'``; other keys are left alone.
+        prefix: of the transformer's keys, e.g. ``'backbone.'``; other keys are left alone.
     """
     for key in [key for key in state_dict if key.startswith(prefix)]:
         name = prefix + renamed(key[len(prefix) :], TIMM)
@@ -66,7 +66,7 @@ def load_vit_checkpoint(model: nn.Module, path: str) -> None:
     """Load a checkpoint into a :class:`TokenViT`; every difference is an error that names the keys and the reason.
 
     Raises:
-        ValueError: keys are missing, left over or of another shape.
+        ValueError: keys are missing, unexpected or of another shape.
     """
     state = read_vit_state_dict(path)
     own = model.state_dict()
@@ -97,7 +97,7 @@ def _is_square(count: int) -> bool:
 
 
 def _report(path: str, missing: list[str], extra: list[str], wrong: list[str]) -> str:
-    """The message of a misfit: what, how many, and what usually mends it."""
+    """The message for a file that does not fit: what, how many, and what usually fixes it."""
     problems = {'of another shape': wrong, 'missing in the file': missing, 'unknown to the model': extra}
     lines = [report_problems(f'{path} does not fit this TokenViT', problems)]
     if any('gamma' in key for key in extra):
@@ -106,7 +106,7 @@ def _report(path: str, missing: list[str], extra: list[str], wrong: list[str]) -
         lines.append('  The file has a norm before its blocks, as CLIP has: set pre_norm=True and')
         lines.append(f"  norm_cfg=dict(type='LN', eps=1e-5) in the backbone. {_CLIP_ACTIVATION}")
     if any('dist_token' in key for key in extra):
-        lines.append('  The file is a distilled DeiT: use the plain one (its second token has no place here).')
+        lines.append('  The file is a distilled DeiT: use the plain one (its distillation token is not supported).')
     if any('patch_embed' in row for row in wrong):
         lines.append('  Another patch size or width: set arch and patch_size to those of the file.')
     return '\n'.join(lines)

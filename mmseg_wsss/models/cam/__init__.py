@@ -1,4 +1,4 @@
-"""Pure functions on class activation maps; they know no registry."""
+"""Pure functions on class activation maps (CAM, https://arxiv.org/abs/1512.04150), without a registry."""
 
 from .activation import conv_cam, multi_scale_cam, normalize_cam, scale_bicubic, scale_bilinear
 from .attention_fusion import attention_map, class_attention, received_attention, spread_by_patch_attention

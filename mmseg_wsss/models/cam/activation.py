@@ -11,7 +11,9 @@ CAMFunction = Callable[[Tensor], dict[str, Tensor]]
 
 
 def conv_cam(features: Tensor, weight: Tensor) -> Tensor:
-    """CAM before relu: the classifier applied to every token (ToCo Eq. 1).
+    """CAM before relu: the classifier applied to every token.
+
+    CAM: https://arxiv.org/abs/1512.04150; as in ToCo, https://arxiv.org/abs/2303.01267, Eq. 1.
 
     Args:
         features: token map (B, D, h, w).
@@ -61,19 +63,20 @@ def multi_scale_cam(
     eps: float = 1e-5,
     at_scale_one: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Multi-scale, flipped CAMs at the size of the images (ToCo Eq. 1 and section 5.1; WeakTr).
+    """Multi-scale CAMs with flips at the size of the images.
 
-    Every scale and its mirror image are resized to the input size; the merged pair goes through relu, the sum over
-    scales is normalised by :func:`normalize_cam`. Not yet multiplied by image-level labels.
+    ToCo, https://arxiv.org/abs/2303.01267, Eq. 1 and section 5.1; WeakTr, https://arxiv.org/abs/2304.01184. The CAMs of
+    every scaled image and its mirror image are resized to the input size, merged and passed through relu; their sum
+    over the scales is normalised by :func:`normalize_cam`. They are not masked by image-level labels.
 
     Args:
         cam_function: images to raw CAMs by name, any number of them, computed in one pass.
         images: (B, 3, H, W), normalised.
         scales: factors of the image size.
         scale_images: makes the images of a scale: :func:`scale_bilinear` (ToCo) or :func:`scale_bicubic` (WeakTr).
-        merge_flip: what becomes of the pair: the maximum (ToCo) or ``torch.add`` (WeakTr).
+        merge_flip: how the pair is merged: the maximum (ToCo) or ``torch.add`` (WeakTr).
         eps: of :func:`normalize_cam`, published 1e-5 (ToCo) and 1e-8 (WeakTr, whose maps are of the order 1e-3).
-        at_scale_one: what ``cam_function(images)`` gave already; that pass is then not repeated.
+        at_scale_one: the result of ``cam_function(images)`` if it is known, so that this pass is not repeated.
 
     Returns:
         for each CAM of ``cam_function`` a float32 map (B, C, H, W) in [0, 1), under its name.

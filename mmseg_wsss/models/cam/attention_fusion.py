@@ -1,10 +1,11 @@
-"""Weighted sums over the attention maps of all heads of all blocks, without ever holding the maps.
+"""Weighted sums over the attention maps of all heads of all blocks, without storing the maps.
 
-A fused map would be ``A = 1/(K H) sum_kh w_kh softmax(q_kh k_kh^T / sqrt(d))``, n x n values per image and, on the way,
-K H times as many. What the CAM needs of it is less: the rows of the class tokens, and the product of the rows of the
-patches with a few channels. That product moves inside the sum, where each term is an attention whose values are those
-channels, and PyTorch's fused kernels compute it in O(n) memory. What the loss needs is less still: the spatial mean of
-that product, for which the mean of the patches' rows is enough. The results are the same up to rounding.
+WeakTr, https://arxiv.org/abs/2304.01184, Eq. 4 to 6. A fused map would be ``A = 1/(K H) sum_kh w_kh softmax(q_kh k_kh^T
+/ sqrt(d))``, with n x n values per image and K H times as many in between. The CAM needs less: the rows of the class
+tokens, and the product of the rows of the patches with a few channels. That product can be taken inside the sum, where
+each term is an attention whose values are those channels, and PyTorch's fused kernels compute it in O(n) memory. The
+loss needs even less: the spatial mean of that product, for which the mean of the patches' rows is enough. The results
+are equal up to rounding.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Values of a softmax map that are held at a time: on a CPU they stay in its caches, a GPU has few kernels to start.
+# Values of a softmax map per step: few enough for the caches of a CPU, enough to launch few kernels on a GPU.
 _MAP_VALUES = {'cpu': 2**20}
 _MAP_VALUES_ELSEWHERE = 2**22
 
@@ -42,7 +43,7 @@ def class_attention(queries: Sequence[Tensor], keys: Sequence[Tensor], weights: 
 
 
 def received_attention(queries: Sequence[Tensor], keys: Sequence[Tensor], weights: Tensor, num_cls: int) -> Tensor:
-    """What every patch receives of the fused patch-to-patch attention: the mean of its rows, ``1/N sum_m PA[m]``.
+    """What every patch receives from the fused patch-to-patch attention: the mean of its rows, ``1/N sum_m PA[m]``.
 
     The spatial mean of ``PA . CAM`` is the CAM weighted by it. No gradient reaches queries and keys.
 
@@ -85,12 +86,12 @@ def spread_by_patch_attention(
         (B, C, N).
     """
     width = queries[0].shape[-1]
-    # The keys of the class tokens take their share of the softmax and carry nothing: their values are zero.
+    # The keys of the class tokens take part in the softmax but contribute nothing: their values are zero.
     values = F.pad(cam.mT, (0, -cam.shape[1] % width, num_cls, 0))  # (B, n, C rounded up to a multiple of d)
     spread = 0
     for query, key, weight in zip(queries, keys, weights.unbind(1), strict=True):
         patches = query[:, :, num_cls:]
-        # Fused kernels want values as wide as queries.
+        # Fused kernels need values as wide as queries.
         parts = [
             F.scaled_dot_product_attention(patches, key, part[:, None].expand(-1, key.shape[1], -1, -1).to(key.dtype))
             for part in values.split(width, dim=-1)

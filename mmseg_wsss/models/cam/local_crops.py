@@ -1,4 +1,4 @@
-"""Where class-token contrast cuts its local views (ToCo section 4.3, Figure 4)."""
+"""Where class token contrast cuts its local views (ToCo, https://arxiv.org/abs/2303.01267, section 4.3, Figure 4)."""
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ def sample_corners(roi: Tensor, *, num: int, size: int) -> Tensor:
     centres = roi[:, margin : margin + height, margin : margin + width]
     candidate = (centres != FOREGROUND).flatten(1)
     enough = candidate.sum(dim=1, keepdim=True) >= num
-    # Random keys, candidates lifted above all others: the largest are a draw without replacement, with no host sync.
+    # Random keys, those of candidates above all others: the largest are a draw without replacement and host sync.
     keys = torch.rand(candidate.shape, device=roi.device) + (candidate & enough)
     index = keys.topk(num, dim=1).indices
     return torch.stack((index // width, index % width), dim=-1)

@@ -1,4 +1,4 @@
-"""From CAMs to labels: thresholds, token relations, refined pseudo-labels."""
+"""From CAMs to labels: thresholds, token relations, refined pseudo-labels (ToCo, https://arxiv.org/abs/2303.01267)."""
 
 from collections.abc import Callable, Sequence
 
@@ -75,16 +75,16 @@ def refined_label(
 ) -> Tensor:
     """Pseudo-labels of the segmentation branch (ToCo section 4.4).
 
-    The CAMs get a background channel of constant height, once ``high`` and once ``low``; softmax over background and
-    the classes present; refinement against the image at half resolution; arg-max. Foreground where the high background
-    still loses, background where the low one already wins, uncertain elsewhere.
+    The CAMs get a constant background channel, once ``high`` and once ``low``; then follow a softmax over background
+    and present classes, refinement with the image at half resolution, and arg-max. A pixel is foreground if a class
+    exceeds even the high background, background if the low background exceeds all classes, and uncertain otherwise.
 
     Args:
         cam: (B, C, H, W) in [0, 1], multiplied by the image-level labels.
         images: (B, 3, H, W) in [0, 1].
         scores: image-level labels (B, C).
         refiner: images, scores -> scores.
-        low, high: background heights.
+        low, high: background thresholds.
         valid: bool (B, H, W); outside it the label is 255.
 
     Returns:

@@ -1,4 +1,4 @@
-"""WeakTr's head: a coarse CAM from the patch tokens, made fine by the encoder's own attention."""
+"""WeakTr's head: a coarse CAM from the patch tokens, refined by the encoder's attention."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from ..cam import class_attention, received_attention, spread_by_patch_attention
 
 
 class _Seen(NamedTuple):
-    """What is kept of a block: for the head weights, and to attend once more; all detached."""
+    """What is kept of a block's attention, for the head weights and for the fusion; all detached."""
 
     pooled: Tensor
     query: Tensor
@@ -33,15 +33,16 @@ class FusedCAMs(NamedTuple):
 
 @MODELS.register_module()
 class AAFCAMHead(BaseModule):
-    """Coarse CAM, adaptive attention fusion, fine CAM, and their three multi-label losses (WeakTr Figure 3, Eq. 1-6).
+    """Coarse CAM, adaptive attention fusion, fine CAM, and their three multi-label losses.
 
-    ``fine = PA . (relu(coarse) * CA)`` with CA the fused class-to-patch and PA the fused patch-to-patch attention.
-    Attention and coarse CAM are detached in it, as published: the fine loss trains the head weights alone.
+    WeakTr, https://arxiv.org/abs/2304.01184, Figure 3, Eq. 1 to 6: ``fine = PA . (relu(coarse) * CA)`` with CA the
+    fused class-to-patch and PA the fused patch-to-patch attention. Attention and coarse CAM are detached in it, as
+    published: the fine loss trains the head weights alone.
 
     Args:
         num_classes: number of foreground classes C; the backbone has as many class tokens.
         in_channels: token width D.
-        head_weights: which attention heads count how much, see ``head_weights.py``.
+        head_weights: the weights of the attention heads, see ``head_weights.py``.
         cross_attention, patch_attention: multiply by CA, spread by PA; without both the fine CAM is relu(coarse).
         fine_scale: factor on the fine logits. They are of the order 1e-3 and so is the gradient of their loss;
             published: 1.
@@ -72,14 +73,14 @@ class AAFCAMHead(BaseModule):
         self.fine_scale = fine_scale
         self.loss_cls = MODELS.build(loss_cls or dict(type='MultiLabelSoftMarginLoss'))
 
-    def watch(self, attention: SelfAttention) -> _Seen | tuple[()]:
-        """To be given to the backbone's ``tokens``."""
+    def record(self, attention: SelfAttention) -> _Seen | tuple[()]:
+        """What to keep of a block's attention; the ``record`` argument of the backbone's ``tokens``."""
         if not (self.cross_attention or self.patch_attention):
             return ()  # no attention, so no head weights either
-        return _Seen(self.head_weights.watch(attention), attention.query.detach(), attention.key.detach())
+        return _Seen(self.head_weights.record(attention), attention.query.detach(), attention.key.detach())
 
     def forward(self, tokens: Tokens) -> FusedCAMs:
-        """Coarse and fine CAM of the tokens of a watched pass."""
+        """Coarse and fine CAM of the tokens of a recorded pass."""
         coarse = self.classifier(tokens.maps[-1])  # (B, C, h, w)
         with torch.autocast(coarse.device.type, enabled=False):
             cam, fusion = self._crossed(coarse, tokens)
@@ -101,14 +102,14 @@ class AAFCAMHead(BaseModule):
         )
 
     def _crossed(self, coarse: Tensor, tokens: Tokens) -> tuple[Tensor, tuple]:
-        """``relu(coarse) * CA``, (B, C, N), and queries, keys and head weights of all blocks where they are needed.
+        """``relu(coarse) * CA``, (B, C, N), and, if needed, queries, keys and head weights of all blocks.
 
-        In float32: sums over heads and blocks are taken in it, also under autocast.
+        In float32, in which sums over heads and blocks are taken also under autocast.
         """
         cam = coarse.detach().float().relu().flatten(2)
         if not (self.cross_attention or self.patch_attention):
             return cam, ()
-        pooled, queries, keys = zip(*tokens.watched, strict=True)
+        pooled, queries, keys = zip(*tokens.recorded, strict=True)
         fusion = queries, keys, self.head_weights(pooled)  # the weights are (B, K, H)
         if self.cross_attention:
             cam = cam * class_attention(*fusion, self.num_classes)

@@ -1,4 +1,4 @@
-"""A classifier on patch tokens whose weights are also the CAM."""
+"""A classifier on patch tokens whose weights also give the CAM."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,9 @@ from ..cam import conv_cam
 
 @MODELS.register_module()
 class ClsCAMHead(BaseModule):
-    """Global max pooling over the token map, then a 1x1 classifier without bias (ToCo section 4.2).
+    """Global max pooling over the token map, then a 1x1 classifier without bias.
+
+    CAM: https://arxiv.org/abs/1512.04150; as in ToCo, https://arxiv.org/abs/2303.01267, section 4.2.
 
     Args:
         num_classes: number of foreground classes C.
@@ -43,7 +45,7 @@ class ClsCAMHead(BaseModule):
         return self.classifier(pooled).flatten(1)
 
     def cams(self, maps: Sequence[Tensor]) -> Tensor:
-        """Raw CAM (B, C, h, w), detached: a CAM makes labels, it is not trained through."""
+        """Raw CAM (B, C, h, w), detached: labels are made from it, and no gradient flows through it."""
         return conv_cam(maps[self.in_index].detach(), self.classifier.weight.detach())
 
     def loss(self, maps: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:

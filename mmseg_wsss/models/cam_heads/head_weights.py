@@ -1,7 +1,8 @@
-"""How much every attention head counts in the fused attention: the learned way of WeakTr and what it is compared with.
+"""The weight of every attention head in the fused attention: WeakTr's learned weights and the baselines.
 
-Each module has two halves: ``watch`` reduces one block's attention to a few numbers per head while the encoder runs,
-``forward`` turns those of all K blocks into one weight per head, (B, K, H).
+WeakTr: https://arxiv.org/abs/2304.01184, section 3.1. Each module has two parts: ``record`` reduces one block's
+attention to a few numbers per head while the encoder runs, ``forward`` turns those of all K blocks into one weight per
+head, (B, K, H).
 """
 
 from abc import ABC, abstractmethod
@@ -32,12 +33,12 @@ class HeadWeights(BaseModule, ABC):
         self.head_dims = head_dims
 
     @abstractmethod
-    def watch(self, attention: SelfAttention) -> Tensor:
-        """What has to be known of one block, first dimension B; without gradient."""
+    def record(self, attention: SelfAttention) -> Tensor:
+        """What the weights need from one block, first dimension B; without gradient."""
 
     @abstractmethod
     def forward(self, seen: Sequence[Tensor]) -> Tensor:
-        """Weights (B, K, H) from what ``watch`` saw of the K blocks."""
+        """Weights (B, K, H) from what ``record`` returned for the K blocks."""
 
 
 class _InteractingWeights(HeadWeights):
@@ -89,7 +90,7 @@ class OutputPooledWeights(_InteractingWeights):
         hidden = max(1, self.head_dims // 8)
         self.feature_ffn = nn.Sequential(nn.Linear(self.head_dims, hidden), nn.Linear(hidden, 1))
 
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """Pooled output of each head, (B, H, head_dims)."""
         pooled = _POOLINGS[self.pooling](attention.output.detach().float())  # (B, D)
         if self.interleaved:
@@ -103,13 +104,13 @@ class OutputPooledWeights(_InteractingWeights):
 
 @MODELS.register_module()
 class MapPooledWeights(_InteractingWeights):
-    """The paper's Eq. 3 to the letter: every attention *map* is averaged.
+    """The paper's Eq. 3 taken literally: every attention *map* is averaged.
 
-    For comparison only: the rows of a softmax sum to 1, so each average is 1 / n whatever the image shows and the
-    weights depend on its size alone. It holds one block's maps at a time.
+    For comparison only: the rows of a softmax sum to 1, so each average is 1 / n for any image, and the weights depend
+    on the image size alone. One block's maps are in memory at a time.
     """
 
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """Mean of each head's map, (B, H)."""
         return attention_map(attention.query.detach().float(), attention.key.detach().float()).mean(dim=(-2, -1))
 
@@ -120,13 +121,13 @@ class MapPooledWeights(_InteractingWeights):
 
 @MODELS.register_module()
 class FixedQueryWeights(_InteractingWeights):
-    """Random values that never change take the place of the pooled ones (WeakTr Table 4, "rand. fixed W")."""
+    """Fixed random values instead of the pooled ones (WeakTr Table 4, "rand. fixed W")."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self.register_buffer('query', torch.randn(1, self.num_blocks, self.num_heads))
 
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """Only the batch size is needed, (B, 0)."""
         return attention.output.new_empty(len(attention.output), 0)
 
@@ -139,25 +140,25 @@ class FixedQueryWeights(_InteractingWeights):
 class EqualWeights(HeadWeights):
     """All heads count alike: mean over the heads, sum over the blocks (MCTformer's way, WeakTr Table 4, "mean-sum").
 
-    It loads checkpoints of learned weights and leaves these aside: their loss never reached the rest of the network, so
-    the same training serves both ways.
+    It can load checkpoints with learned weights and ignores these. Their loss never reached the rest of the network, so
+    one training serves both variants.
     """
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self.register_load_state_dict_pre_hook(_drop_own_keys)
 
-    def watch(self, attention: SelfAttention) -> Tensor:
+    def record(self, attention: SelfAttention) -> Tensor:
         """Only the batch size is needed, (B, 0)."""
         return attention.output.new_empty(len(attention.output), 0)
 
     def forward(self, seen: Sequence[Tensor]) -> Tensor:
-        """K everywhere, (B, K, H): the mean over K * H heads of what is weighted so is the sum over blocks of means."""
+        """K everywhere, (B, K, H): with it the mean over K * H heads is the sum over the blocks of the head means."""
         shape = (len(seen[0]), self.num_blocks, self.num_heads)
         return torch.full(shape, float(self.num_blocks), device=seen[0].device)
 
 
 def _drop_own_keys(module: nn.Module, state_dict: dict, prefix: str, *args: object) -> None:
-    """Nothing in the file is this module's."""
+    """Remove the keys of this module, which has no parameters."""
     for key in [key for key in state_dict if key.startswith(prefix)]:
         del state_dict[key]

@@ -1,4 +1,4 @@
-"""Decode heads that mmseg does not have as the papers do."""
+"""Decode heads that differ in the papers from mmseg's."""
 
 from .mask_transformer_head import MaskTransformerHead
 

@@ -7,10 +7,11 @@ from torch import nn
 
 @MODELS.register_module()
 class MaskTransformerHead(SegmenterMaskTransformerHead):
-    """mmseg's ``SegmenterMaskTransformerHead`` that starts where the published decoders start.
+    """mmseg's ``SegmenterMaskTransformerHead`` with the initial weights of the published decoders.
 
     The network, its arguments and the names in a checkpoint are mmseg's. The differences are initial weights, which
-    matter to SGD (Segmenter, arXiv 2105.05633, and WeakTr's second stage, in code):
+    matter for SGD (published code of Segmenter, https://arxiv.org/abs/2105.05633, and of WeakTr's second stage,
+    https://arxiv.org/abs/2304.01184):
 
     - query, key and value: a truncated normal distribution of deviation 0.02 like every other linear layer; mmseg
       leaves PyTorch's Xavier weights, whose deviation is 0.036 at 384 channels;

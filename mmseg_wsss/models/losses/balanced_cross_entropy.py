@@ -11,13 +11,15 @@ from .reduction import mean_over_ranks
 def balanced_cross_entropy(
     logits: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = 255
 ) -> Tensor:
-    """Mean over background pixels and mean over foreground pixels, averaged (ToCo section 4.4, L_seg).
+    """Mean over background pixels and mean over foreground pixels, averaged.
+
+    L_seg of ToCo, https://arxiv.org/abs/2303.01267, section 4.4.
 
     Args:
         logits: (B, K, H, W).
         label: long (B, H, W); 0 is background.
         weight: optional pixel weights (B, H, W).
-        ignore_index: label that counts for neither side.
+        ignore_index: label of pixels that are in neither mean.
 
     Returns:
         scalar; a side without pixels contributes 0 (never NaN).

@@ -15,7 +15,7 @@ def class_token_contrast(
     eps: float = 1e-4,
     extra_negative_term: bool = False,
 ) -> Tensor:
-    """ToCo Eq. 4 (with the minus sign that the printed equation lacks), computed without overflow.
+    """ToCo, https://arxiv.org/abs/2303.01267, Eq. 4, with the minus sign missing in print; without overflow.
 
     For every anchor p (a teacher view), every positive q+ and the negatives q- of the same image:
     ``-log(exp(p.q+/t) / (exp(p.q+/t) + sum exp(p.q-/t) + eps))``, averaged over anchors and positives, then over

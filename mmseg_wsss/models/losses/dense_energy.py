@@ -1,4 +1,7 @@
-"""Dense energy: pixels that are near each other and alike in colour should be segmented alike (L_reg of ToCo)."""
+"""Dense energy: pixels that are close in position and colour should get the same class (L_reg of ToCo).
+
+Regularised losses: Tang et al., https://arxiv.org/abs/1803.09569; ToCo: https://arxiv.org/abs/2303.01267.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,14 +25,15 @@ def dense_energy(
     sigma_xy: float = 50.0,
     bilateral_sum: Callable[[Tensor, Tensor], Tensor] = exact_bilateral_sum,
 ) -> Tensor:
-    """``-sum_k <S_k, gate * (A S_k)>``, mean over images (Tang et al., ECCV 2018, with the gate of ToCo's code).
+    """``-sum_k <S_k, w * (A S_k)>``, mean over images (Tang et al., ECCV 2018; the pixel weights w are ToCo's).
 
-    A_ij = exp(-|f_i - f_j|^2 / 2) with f of :func:`bilateral_features`, i = j included. Without a pseudo-label the gate
-    is 1, with one it is 1 - max_k S: where the network is sure and told so, the energy does not pull.
+    A_ij = exp(-|f_i - f_j|^2 / 2) with f of :func:`bilateral_features`, i = j included. w is 1 at pixels without a
+    pseudo-label and 1 - max_k S at the others: the energy has little effect where a pixel is labelled and the network
+    is certain.
 
-    The gradient is the published one, -2 gate (A S) / B: that of a gate which is constant and, for the other half of
-    the sum, the same at every pixel. Where gates differ it is no gradient of any function, but still draws every
-    pixel to the classes of its likes.
+    The gradient is the published one, -2 w (A S) / B, which treats w as constant and, for the other half of the sum,
+    as the same at every pixel. Where w differs it is not the gradient of any function, but it still moves every pixel
+    towards the classes of similar pixels.
 
     Args:
         images: (B, 3, h, w) in [0, 1].
@@ -41,14 +45,15 @@ def dense_energy(
         bilateral_sum: features, values -> A values.
 
     Returns:
-        scalar <= 0, about the number of pixels times that of a pixel's likes: published with a weight of 1e-7.
+        scalar <= 0, about the number of pixels times the number of pixels similar to each; published with a weight of
+        1e-7.
     """
     inside = (probability * valid[:, None]).flatten(2)  # (B, K, n)
     with torch.no_grad():
         features = bilateral_features(images, sigma_rgb=sigma_rgb, sigma_xy=sigma_xy)
         smooth = bilateral_sum(features, inside.mT.contiguous()).mT
-        gate = torch.where(label == IGNORE, 1, 1 - probability.amax(dim=1)).flatten(1)[:, None]
-        pull = gate * smooth
+        weight = torch.where(label == IGNORE, 1, 1 - probability.amax(dim=1)).flatten(1)[:, None]
+        pull = weight * smooth
     energy = (inside * pull).sum() / len(images)
     return energy.detach() - 2 * energy  # -energy, with twice its gradient: pull stands for half of it
 
@@ -65,7 +70,7 @@ class DenseEnergyLoss(nn.Module):
         sigma_rgb: of colours in 0..255.
         sigma_xy: in pixels of the full size.
         scale_factor: size at which the energy is computed.
-        max_groups: on a CPU, how many groups of like pixels stand for the pixels of an image
+        max_groups: on a CPU, how many groups of similar pixels stand for the pixels of an image
             (:func:`grouped_bilateral_sum`); ``None`` is exact there too and takes seconds.
         loss_weight: of the loss in the total (published: 0.05).
     """

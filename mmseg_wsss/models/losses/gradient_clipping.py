@@ -1,4 +1,7 @@
-"""Cross-entropy that does not learn from the pixels whose label looks wrong (WeakTr's gradient clipping)."""
+"""Cross-entropy without gradient at pixels whose label is probably wrong (WeakTr's gradient clipping).
+
+WeakTr: https://arxiv.org/abs/2304.01184, section 3.2.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +14,8 @@ from .reduction import mean_over_ranks
 def clipping_threshold(loss_map: Tensor, counted: Tensor, patch_size: int) -> Tensor:
     """The larger of the mean over a pixel's patch and the mean over its image (WeakTr Eq. 10, 11 and 14).
 
-    Where the sides are no multiple of the patch, the patches at the right and lower border are smaller and have the
-    mean of the pixels they have.
+    If the sides are not multiples of the patch, the patches at the right and lower border are smaller and have the
+    mean of their pixels.
 
     Args:
         loss_map: (B, H, W) >= 0, and 0 where ``counted`` is.
@@ -58,7 +61,7 @@ def clipped_cross_entropy(
         patch_size: side S of the patches in pixels.
         batch_threshold: the published code instead of the paper: G is averaged over the batch first, so that all
             images share one threshold map, and ignored pixels count as zeros in every mean.
-        ignore_index: label of pixels that have no loss, are never clipped and (in the paper's rule) are in no mean.
+        ignore_index: label of pixels that have no loss, are never clipped and (by the paper's rule) are in no mean.
 
     Returns:
         the loss map (B, H, W), float32, with gradient at the kept pixels only, and the clipped pixels, bool (B, H, W).
@@ -89,7 +92,7 @@ class GradientClippedCrossEntropy(nn.Module):
             paper is a quarter of the crop (120 of 480).
         batch_threshold: one threshold map for the batch, as in the published code.
         loss_weight: factor of the loss.
-        loss_name: its name in the log; mmengine adds up what has ``loss`` in its name.
+        loss_name: its name in the log; mmengine sums everything with ``loss`` in its name.
 
     Attributes:
         clipped: bool (B, H, W), the clipped pixels of the last call; ``None`` before it.

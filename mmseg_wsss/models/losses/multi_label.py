@@ -1,4 +1,4 @@
-"""The classification loss of image-level labels."""
+"""The classification loss for image-level labels, L_cls of ToCo and WeakTr."""
 
 import torch.nn.functional as F
 from mmseg.registry import MODELS

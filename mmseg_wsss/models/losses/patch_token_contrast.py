@@ -1,4 +1,4 @@
-"""Patch token contrast (PTC): tokens of one label alike, tokens of two labels different."""
+"""Patch token contrast (PTC): tokens of the same label become similar, tokens of different labels dissimilar."""
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +10,17 @@ from .reduction import mean_over_ranks
 
 
 def patch_token_contrast(features: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """ToCo Eq. 3 with the absolute cosine similarity, as in the published code (a factor 0.5 on each half).
+    """ToCo, https://arxiv.org/abs/2303.01267, Eq. 3, with a factor of 0.5 on each half as in the published code.
+
+    Paper and code take the absolute value of the cosine similarity.
 
     Args:
         features: final patch tokens (B, D, h, w); gradients flow into them.
-        positive: bool (B, h*w, h*w), pairs with one label.
-        negative: bool (B, h*w, h*w), pairs with two labels.
+        positive: bool (B, h*w, h*w), pairs with the same label.
+        negative: bool (B, h*w, h*w), pairs with different labels.
 
     Returns:
-        scalar in [0, 1]; 0.5 where no pair is known, with zero gradient.
+        scalar in [0, 1]; 0.5 with zero gradient if there are no pairs.
     """
     # float32: sums over up to (h*w)^2 pairs
     tokens = F.normalize(features.float().flatten(2), dim=1)  # (B, D, n)

@@ -1,4 +1,4 @@
-"""Counts over all processes, so that several processes compute the loss of the one big batch."""
+"""Counts over all processes, so that several processes compute the loss of the whole batch."""
 
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
@@ -7,11 +7,11 @@ from torch import Tensor
 def mean_over_ranks(count: Tensor) -> Tensor:
     """Average a count over processes.
 
-    A loss that divides its own sum by this average gives, once gradients (or losses) are averaged over processes as
-    distributed training does, exactly the loss of all samples in one batch, however unevenly the counted things lie.
+    If each process divides its own sum by this average, the mean over processes that distributed training takes of
+    gradients (or losses) is exactly that of all samples in one batch, however unevenly they are distributed.
 
     Args:
-        count: detached number of things that this process sums over; any shape.
+        count: detached number of terms in the sum of this process; any shape.
     """
     if get_world_size() == 1:
         return count

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 
 class ProjectionHead(BaseModule):
-    """Three linear layers, L2 normalisation, then a linear layer whose rows have length 1 (ToCo section 4.3).
+    """Three linear layers, L2 normalisation, then a linear layer whose rows have length 1.
 
-    The last layer is weight normalisation with its gain fixed at 1, so outputs are cosines in [-1, 1].
+    ToCo, https://arxiv.org/abs/2303.01267, section 4.3. The last layer has weight normalisation with its gain fixed at
+    1, so outputs are cosines in [-1, 1].
 
     Args:
         in_channels: token width D.
@@ -39,7 +40,7 @@ class ProjectionHead(BaseModule):
 
 
 class _SteadyAverage(ExponentialMovingAverage):
-    """mmengine's average without its look at a counter on the device, for which every step would wait."""
+    """mmengine's average without reading a counter on the device in every step, which would wait for the device."""
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
@@ -52,7 +53,7 @@ class _SteadyAverage(ExponentialMovingAverage):
 
 @MODELS.register_module()
 class EMAProjector(BaseModule):
-    """The trained projection head P^l and its EMA teacher P^g (ToCo section 4.3).
+    """The trained projection head P^l and its EMA teacher P^g (ToCo, https://arxiv.org/abs/2303.01267, section 4.3).
 
     The teacher is part of the model, so that a resumed run continues with it.
 
@@ -81,7 +82,7 @@ class EMAProjector(BaseModule):
             out_channels=out_channels,
         )
         # mmengine's momentum is 1 - rho and must stay below 1 (rho = 0 is a copy to float precision); its first update
-        # copies, so the teacher begins as the initialised student.
+        # copies, so the teacher starts as the initialised student.
         self.teacher = _SteadyAverage(self.student, momentum=min(1 - momentum, 1 - 1e-7))
 
     def update(self) -> None:

@@ -12,8 +12,9 @@ from .fully_connected import FullyConnectedCRF
 class DenseCRF(FullyConnectedCRF):
     """Mean-field inference in a fully connected CRF by pydensecrf.
 
-    pydensecrf runs on the CPU, one image after the other, about a second for a photo with 21 classes; run several
-    processes to use more cores (it holds the interpreter lock). Its filtering is approximate (a permutohedral lattice).
+    Dense CRF: https://arxiv.org/abs/1210.5644. pydensecrf runs on the CPU, one image after the other, about a second
+    for a photo with 21 classes; run several processes to use more cores (it holds the interpreter lock). Its filtering
+    is approximate (a permutohedral lattice).
 
     Args:
         kwargs: Of :class:`FullyConnectedCRF`; the default preset is ToCo's at test time.
@@ -39,7 +40,7 @@ class DenseCRF(FullyConnectedCRF):
         """Probabilities (K, H, W), on the CPU."""
         count, height, width = unary.shape
         crf = self._crf(width, height, count)
-        # pydensecrf reads raw memory: contiguous and writable, or it refuses.
+        # pydensecrf reads raw memory and needs contiguous, writable arrays.
         crf.setUnaryEnergy(np.array(unary.flatten(1).cpu().numpy(), order='C'))
         crf.addPairwiseGaussian(**self.gaussian)
         crf.addPairwiseBilateral(

@@ -15,14 +15,15 @@ from .fully_connected import FullyConnectedCRF
 class ExactCRF(FullyConnectedCRF):
     """Mean-field inference in a fully connected CRF on the device of the scores, without an extension.
 
-    The difference to :class:`DenseCRF`: its permutohedral lattice is an approximation, here the sums are those of the
-    formula (on a GPU in float16 arithmetic). The price is time that grows with the square of the number of pixels: for
-    GPUs, and for checks, since on a CPU it warns of the time it takes; ``docs/performance.md`` has both side by side.
+    The difference from :class:`DenseCRF`: its permutohedral lattice is an approximation, here the sums are those of the
+    formula (on a GPU in float16 arithmetic). Its time grows with the square of the number of pixels, so it is meant for
+    GPUs and for checks; on a CPU it warns of the time it takes. ``docs/performance.md`` compares both.
+    Dense CRF: https://arxiv.org/abs/1210.5644.
     """
 
     def _infer(self, image: Tensor, unary: Tensor) -> Tensor:
         """Probabilities (K, H, W), on the device of ``unary``."""
-        if unary.device.type == 'cpu':  # shown once, as Python's filter has it
+        if unary.device.type == 'cpu':  # shown once, by Python's default filter
             warnings.warn(
                 'ExactCRF on a CPU takes more than 50 times as long as DenseCRF, which gives the same labels at 99.8 % '
                 'of the pixels (docs/performance.md)',

@@ -1,4 +1,4 @@
-"""What all fully connected conditional random fields share: their parameters, the start, which classes take part."""
+"""What all fully connected conditional random fields share: parameters, initial energies, choice of the classes."""
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ from .interface import maps_per_image
 from .presets import find_preset
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
-_SMALLEST = 1e-5  # below it a probability of 0 would veto its class for ever
+_SMALLEST = 1e-5  # a probability of 0 would exclude its class for good
 
 
 class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
-    """Mean-field inference in a fully connected CRF with Potts compatibilities (Krähenbühl & Koltun, NeurIPS 2011)::
+    """Mean-field inference in a fully connected CRF with Potts compatibilities (https://arxiv.org/abs/1210.5644)::
 
         Q_i(l) ~ p_i(l) exp(sum_m w_m sum_j k_m(i, j) / sqrt(d_m(i) d_m(j)) Q_j(l)),  d_m(i) = sum_j k_m(i, j)
 
-    ``num_iter`` times over, from Q = p; j runs over all pixels, i among them. The kernels are a Gaussian of the places
-    and a bilateral one of places and colours. How the sums over j are computed is left to the subclasses.
+    repeated ``num_iter`` times, starting from Q = p; j runs over all pixels, including i. The kernels are a Gaussian of
+    the positions and a bilateral kernel of positions and colours. Subclasses compute the sums over j.
 
-    The time grows with the number of classes, so those whose probability is ``negligible`` everywhere take no part and
-    get 0. By default these are the ones below what probabilities are clipped at, of which nothing is left anyway.
+    The time grows with the number of classes, so classes whose probability is ``negligible`` everywhere are left out
+    and get 0. The default is the value at which probabilities are clipped.
 
     Args:
         preset: Name of a parameter set, see :data:`CRF_PRESETS`.
         num_iter: Mean-field iterations; by default the preset's.
-        gaussian: Smoothness kernel: ``sxy``, its width in pixels, and ``compat``, its weight; a key that is left out
-            is the preset's.
+        gaussian: Smoothness kernel: ``sxy``, its width in pixels, and ``compat``, its weight; a missing key is taken
+            from the preset.
         bilateral: Appearance kernel: ``sxy`` in pixels, ``srgb`` in colour steps of 0..255, and ``compat``; likewise.
-        negligible: Classes whose probability exceeds this at no pixel are left out.
+        negligible: Classes whose probability does not exceed this at any pixel are left out.
 
     Raises:
         ValueError: there is no such preset, or a kernel has no such key.
@@ -78,7 +78,7 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
             return torch.stack([self._refine(image, score) for image, score in zip(pixels, scores, strict=True)])
 
     def present(self, score: Tensor) -> Tensor:
-        """Which classes of an image take part, bool (K,), by its scores (K, H, W)."""
+        """Which classes of an image are used, bool (K,), from its scores (K, H, W)."""
         return _shares(score).flatten(1).amax(dim=1) > self.negligible
 
     def _refine(self, image: Tensor, score: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class FullyConnectedCRF(nn.Module, metaclass=ABCMeta):
         return refined
 
     def _unary(self, score: Tensor) -> Tensor:
-        """Energies (K, H, W) that the scores (K, H, W) of the classes present stand for, before any smoothing."""
+        """Unary energies (K, H, W) of the scores (K, H, W) of the present classes."""
         return -_shares(score).clamp(_SMALLEST, 1).log()
 
     @abstractmethod

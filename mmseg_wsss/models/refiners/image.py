@@ -1,4 +1,4 @@
-"""One image refined: its file, read again in its original size, and the label that comes of it."""
+"""Refine the scores of one image: read its file at the original size, and take the labels."""
 
 from collections.abc import Sequence
 
@@ -31,13 +31,13 @@ def refined_label(
     """Refine scores and take the class of the highest at every pixel, the first of equals.
 
     Args:
-        ids: (P,) what the maps stand for.
+        ids: (P,) segmentation ids of the maps.
         scores: (P, H, W) >= 0.
         refiner: None leaves the scores as they are.
         image: (1, 3, H, W) of :func:`unit_image`; only a refiner needs it.
 
     Returns:
-        Ids (H, W) and the scores (P, H, W) that they are of.
+        Ids (H, W), and the scores (P, H, W) that they come from.
     """
     if refiner is not None:
         scores = refiner(image.to(scores.device), scores[None])[0]

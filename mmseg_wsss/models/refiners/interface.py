@@ -1,4 +1,4 @@
-"""What every refiner takes, images and one or several score maps for each, and where it runs."""
+"""The input of every refiner, images and one or several score maps for each, and where it runs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ def maps_per_image(images: Tensor, scores: Tensor) -> int:
     """How many score maps (G * B, K, h, w) there are for each of the images (B, 3, H, W); map i is of image i % B.
 
     Raises:
-        ValueError: the number of maps is no multiple of the number of images.
+        ValueError: the number of maps is not a multiple of the number of images.
     """
     groups, rest = divmod(len(scores), len(images))
     if rest or not groups:
@@ -19,14 +19,14 @@ def maps_per_image(images: Tensor, scores: Tensor) -> int:
 
 
 def on_cpu(refiner: Any) -> bool:
-    """Whether a refiner computes on the CPU only, so that it is worth worker processes: it has ``on_cpu = True``."""
+    """Whether a refiner runs on the CPU only and benefits from worker processes: it has ``on_cpu = True``."""
     return getattr(refiner, 'on_cpu', False)
 
 
 def importable(refiner: dict) -> dict:
-    """The config of a refiner with its class in place of the name.
+    """The config of a refiner with its class instead of its name.
 
-    A worker process imports the class with it, and need not know who registered the name.
+    A worker process then imports the class and needs no registry.
     """
     kind = refiner['type']
     return {**refiner, 'type': MODELS.get(kind) if isinstance(kind, str) else kind}

@@ -11,17 +11,18 @@ from .dense_crf import DenseCRF
 
 @MODELS.register_module()
 class LabelCRF(DenseCRF):
-    """Dense CRF on the arg-max labels of the scores, for pseudo-labels (WeakTr, section 4.2, after IRN).
+    """Dense CRF on the arg-max labels of the scores, for pseudo-labels.
 
-    The difference to :class:`DenseCRF`: how sure a score is does not count. Every pixel's best class gets the
-    probability ``gt_prob`` and the other classes present share the rest. CAMs are no probabilities, so this is often
-    the better start. The classes present are those that do not score 0 everywhere, with gated CAMs the image's tags and
-    background; none of them is negligible, because their number counts.
+    WeakTr, https://arxiv.org/abs/2304.01184, section 4.2, after IRN; dense CRF: https://arxiv.org/abs/1210.5644. The
+    difference from :class:`DenseCRF`: the size of the scores does not count. The best class of a pixel gets the
+    probability ``gt_prob``, and the other present classes share the rest. CAMs are not probabilities, so this is often
+    the better start. The present classes are those with a score above 0 at any pixel; for CAMs masked by image-level
+    labels these are the image's tags and background. None of them is negligible, because their number matters.
 
     Args:
         gt_prob: Probability of a pixel's label, in (0, 1).
         preset: WeakTr's for PASCAL VOC by default; for COCO 2014 it has ``'weaktr-coco-labels'``.
-        kwargs: Further ones of :class:`DenseCRF`; ``negligible`` is 0.
+        kwargs: Further arguments of :class:`DenseCRF`; ``negligible`` is 0.
 
     Raises:
         ValueError: ``gt_prob`` is not in (0, 1).
@@ -39,7 +40,7 @@ class LabelCRF(DenseCRF):
         return f'gt_prob={self.gt_prob}, {super().extra_repr()}'
 
     def _unary(self, score: Tensor) -> Tensor:
-        """Energies (K, H, W) of the arg-max labels; with one class there is no other that could share the rest."""
+        """Energies (K, H, W) of the arg-max labels; a single class gets all of the probability."""
         others = len(score) - 1
         if others == 0:
             return torch.zeros_like(score)

@@ -14,9 +14,9 @@ _EPS = 1e-8
 
 @MODELS.register_module()
 class PAR(nn.Module):
-    """Pixel-adaptive refinement (Ru et al., AFA, CVPR 2022; used by ToCo, CVPR 2023).
+    """Pixel-adaptive refinement (AFA, https://arxiv.org/abs/2203.02664; used by ToCo, https://arxiv.org/abs/2303.01267).
 
-    Every score becomes, ``num_iter`` times over, the weighted sum of the scores of its 8 neighbours at each dilation::
+    ``num_iter`` times, every score is replaced by the weighted sum of the scores of its 8 neighbours at each dilation::
 
         a_ij = softmax_j(-mean_rgb((|I_i - I_j| / (w1 * std_i(I)))^2))
              + w2 * softmax_j(-(|p_i - p_j| / (w1 * std(p)))^2)
@@ -79,7 +79,7 @@ class PAR(nn.Module):
 
     def affinity(self, images: Tensor) -> Tensor:
         """Weights (B, neighbours, H, W) of the neighbours of every pixel of ``images`` (B, 3, H, W), float32."""
-        # One neighbour at a time: all at once would be 48 copies of the image at each of the steps.
+        # One neighbour at a time: all together would need 48 copies of the image in each step.
         count = len(self.offsets)
         mean = torch.zeros_like(images)
         for neighbour in self._neighbours(images):

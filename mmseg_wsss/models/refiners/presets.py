@@ -24,8 +24,9 @@ def _preset(sxy: float, compat: float, *, bilateral: tuple[float, float, float])
     return CRFPreset(gaussian, MappingProxyType(dict(zip(('sxy', 'srgb', 'compat'), bilateral, strict=True))))
 
 
-# ToCo (section 4.1 and its published code) and WeakTr (section 4.2 and its published code). "-labels": the start is
-# the arg-max labels of CAMs, see LabelCRF; the others start from the probabilities of a segmentation at test time.
+# ToCo (https://arxiv.org/abs/2303.01267, section 4.1, and its published code) and WeakTr
+# (https://arxiv.org/abs/2304.01184, section 4.2, and its published code). "-labels" starts from the arg-max labels of
+# CAMs, see LabelCRF; the others start from the probabilities of a segmentation at test time.
 CRF_PRESETS: Mapping[str, CRFPreset] = MappingProxyType(
     {
         'toco': _preset(1, 1, bilateral=(121, 5, 4)),
@@ -41,7 +42,7 @@ def find_preset(name: str) -> CRFPreset:
     """The preset of this name.
 
     Raises:
-        ValueError: there is none; the message lists those that are.
+        ValueError: there is none; the message lists the presets.
     """
     if name not in CRF_PRESETS:
         raise ValueError(f'there is no CRF preset {name!r}, but there are: {", ".join(CRF_PRESETS)}')

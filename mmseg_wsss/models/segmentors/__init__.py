@@ -1,4 +1,4 @@
-"""Segmentors: each `loss()` reads like the figure of its paper."""
+"""Segmentors: the `loss()` of each follows the figure of its paper."""
 
 from .base import CAMSegmentor, StartedLosses
 from .online_retraining import OnlineRetraining

@@ -1,4 +1,4 @@
-"""The contract of a method: what tools, metrics and pages ask of a segmentor that has class activation maps."""
+"""The contract of a method: what tools, metrics and pages need from a segmentor with class activation maps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,15 +8,17 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...compat import ShortInitLog
+
 Starts = Mapping[str, int]
 
 
-class CAMSegmentor:
+class CAMSegmentor(ShortInitLog):
     """Mixin of an mmseg segmentor with class activation maps (CAMs); it comes before mmseg's class.
 
-    A method defines :meth:`cams`; where ``test_cfg.cam`` is set, its ``predict`` calls :meth:`add_cams`. Nothing else
-    is asked by name: whoever has a sample finds the names of its CAMs and their threshold in it. A method whose losses
-    begin at different iterations is a :class:`StartedLosses` too.
+    A method defines :meth:`cams`; if ``test_cfg.cam`` is set, its ``predict`` calls :meth:`add_cams`. Tools and metrics
+    use nothing else of it: each sample contains the names of its CAMs and their threshold. A method whose losses begin
+    at different iterations also derives from :class:`StartedLosses`.
 
     Attributes:
         views: names of the training inputs beside ``img`` that the loss needs, for :meth:`named_views`.
@@ -45,7 +47,7 @@ class CAMSegmentor:
 
         Args:
             images: (B, 3, H, W), normalised.
-            maps: what the backbone gave for ``images`` already, where that is known; the pass is then not repeated.
+            maps: the backbone's feature maps of ``images`` if they are known, so that the pass is not repeated.
         """
         raise NotImplementedError(f'{type(self).__name__} defines no cams()')
 
@@ -68,7 +70,7 @@ class CAMSegmentor:
 
         Args:
             cams: of :meth:`cams`, at the size of the network's inputs.
-            data_samples: what mmseg knows of the inputs; without it the CAMs stay as they are. A sample without
+            data_samples: mmseg's samples of the inputs; without them the CAMs are returned unchanged. A sample without
                 image-level labels keeps all classes.
 
         Returns:
@@ -79,7 +81,7 @@ class CAMSegmentor:
     def _original(self, cams: Tensor, data_samples: Sequence[SegDataSample] | None) -> list[Tensor]:
         if data_samples is None:
             return list(cams)
-        # A channel in front, because mmseg takes a single channel for a sigmoid's.
+        # A channel in front, because mmseg treats a single channel as the output of a sigmoid.
         padded = F.pad(cams, (0, 0, 0, 0, 1, 0))
         copies = [SegDataSample(metainfo=sample.metainfo) for sample in data_samples]
         originals = [copy.seg_logits.data[1:] for copy in self.postprocess_result(padded, copies)]
@@ -111,8 +113,8 @@ class StartedLosses:
 
     Attributes:
         starts: first iteration, counted from 0, in which each loss counts.
-        iteration: number of training steps made; saved with the weights, so a resumed training goes on with the losses
-            that it had, and one that starts from a finished checkpoint (``load_from``) is past every start.
+        iteration: number of training steps made; saved with the weights, so a resumed training continues with the same
+            losses, and one that starts from a finished checkpoint (``load_from``) has all losses on from its start.
         trains: names of the losses that are on -> names of the modules that learn by that loss alone.
     """
 
@@ -125,7 +127,7 @@ class StartedLosses:
         self.starts, self.trains, self.iteration = {}, {}, 0
 
     def set_starts(self, starts: Starts | None, names: Sequence[str]) -> None:
-        """Take the starts of a config; what it leaves out begins at 0.
+        """Set the starts from a config; a loss that it leaves out starts at 0.
 
         Raises:
             ValueError: a name is unknown or a start negative.
@@ -145,7 +147,7 @@ class StartedLosses:
         return {name for name in self.trains if self.has_begun(name)}
 
     def not_begun(self) -> dict[str, Tensor]:
-        """A gradient of 0 instead of none for modules whose own loss has not begun.
+        """A gradient of 0 instead of none for modules whose own loss has not started.
 
         The optimizer then counts these steps, as in trainings that multiply such a loss by 0: AdamW's first step after
         2,001 of them is 3.2 times as long as its first step ever, and weight decay acts from the beginning. Every

@@ -9,21 +9,22 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...compat import ShortInitLog
 from ...structures import IGNORE
 from ..losses import GradientClippedCrossEntropy
 from .parts import FittedDecodeHead
 
 
 @MODELS.register_module()
-class OnlineRetraining(FittedDecodeHead, EncoderDecoder):
-    """mmseg's ``EncoderDecoder`` that reports what its gradient clipping does (WeakTr Figure 5).
+class OnlineRetraining(ShortInitLog, FittedDecodeHead, EncoderDecoder):
+    """mmseg's ``EncoderDecoder`` that logs what its gradient clipping does.
 
-    The loss itself works under a plain ``EncoderDecoder`` and any decode head. This class adds to the log, beside the
-    losses and not summed with them:
+    WeakTr, https://arxiv.org/abs/2304.01184, section 3.2 and Figure 5. The loss itself works with a plain
+    ``EncoderDecoder`` and any decode head. This class adds to the log, separate from the losses:
 
     - ``clip.share``: clipped pixels among the labelled ones (0 until the mean loss falls to ``start_value``);
     - ``clip.precision``: share of the kept pixels whose pseudo-label is right, and ``clip.precision_all`` the same
-      of all labelled pixels; only where every sample has ``gt_truth`` (see ``LoadTruth``). It is never learnt.
+      of all labelled pixels; only where every sample has ``ground_truth`` (see ``LoadGroundTruth``).
 
     Args:
         **kwargs: ``num_classes`` (see ``FittedDecodeHead``), and those of ``EncoderDecoder``;
@@ -54,16 +55,16 @@ class OnlineRetraining(FittedDecodeHead, EncoderDecoder):
         return losses
 
     def _diagnostics(self, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
-        """Shares in [0, 1], left on the device: nothing here waits for it."""
+        """Shares in [0, 1], left on the device, so that nothing waits for it."""
         clipped = self.get_submodule(self._clipping).clipped  # (B, H, W)
         pseudo = torch.cat([sample.gt_sem_seg.data for sample in data_samples])  # (B, H, W)
         labelled = pseudo != self.decode_head.ignore_index
         report = {'clip.share': _share(clipped, labelled)}
-        if all('gt_truth' in sample for sample in data_samples):
-            truth = torch.cat([_padded_truth(sample, pseudo.shape[-2:]) for sample in data_samples])
-            known = labelled & (truth != IGNORE)
-            report['clip.precision'] = _share(pseudo == truth, known & ~clipped)
-            report['clip.precision_all'] = _share(pseudo == truth, known)
+        if all('ground_truth' in sample for sample in data_samples):
+            ground_truth = torch.cat([_padded_ground_truth(sample, pseudo.shape[-2:]) for sample in data_samples])
+            known = labelled & (ground_truth != IGNORE)
+            report['clip.precision'] = _share(pseudo == ground_truth, known & ~clipped)
+            report['clip.precision_all'] = _share(pseudo == ground_truth, known)
         return report
 
 
@@ -72,18 +73,18 @@ def _share(hits: Tensor, among: Tensor) -> Tensor:
     return (hits & among).sum() / among.sum().clamp(min=1)
 
 
-def _padded_truth(sample: SegDataSample, size: tuple[int, int]) -> Tensor:
-    """The true mask (1, H, W), padded at the right and below as mmseg pads the pseudo-label.
+def _padded_ground_truth(sample: SegDataSample, size: tuple[int, int]) -> Tensor:
+    """The ground-truth mask (1, H, W), padded at the right and below as mmseg pads the pseudo-label.
 
     Raises:
-        ValueError: the mask has not gone through the geometry of its image.
+        ValueError: the mask has not undergone the geometry of its image.
     """
-    truth = sample.gt_truth.data
-    height, width = truth.shape[-2:]
+    ground_truth = sample.ground_truth.data
+    height, width = ground_truth.shape[-2:]
     if (height, width) != tuple(sample.img_shape[:2]):
         raise ValueError(
-            f'{sample.get("img_path", "a sample")}: the truth is {height}x{width} pixels, its image '
+            f'{sample.get("img_path", "a sample")}: the ground truth is {height}x{width} pixels, its image '
             f'{sample.img_shape[0]}x{sample.img_shape[1]}: a transform of the pipeline leaves seg_fields out '
             '(RandomCrop of mmseg does not)'
         )
-    return F.pad(truth, (0, size[1] - width, 0, size[0] - height), value=IGNORE)
+    return F.pad(ground_truth, (0, size[1] - width, 0, size[0] - height), value=IGNORE)

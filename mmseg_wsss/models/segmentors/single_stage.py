@@ -20,8 +20,8 @@ from .parts import FittedDecodeHead, completed, token_width
 class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder):
     """An ``EncoderDecoder`` with a classifier on its tokens, whose CAMs label the images for its decode head.
 
-    Necks, decode heads, auxiliary heads, inference and test-time augmentation are mmseg's own. A method adds its
-    contrast and writes ``loss``; the pieces of it are the public methods here.
+    Necks, decode heads, auxiliary heads, inference and test-time augmentation are mmseg's own. A method defines
+    ``loss``, which can be composed of the public methods of this class and of the method's own losses.
 
     Args:
         num_classes: number of foreground classes C, for the parts whose configs leave theirs out.
@@ -36,7 +36,7 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         **kwargs: of ``CAMSegmentor`` and ``EncoderDecoder``.
 
     Raises:
-        ValueError: a loss is configured whose parts are missing, numbers of classes or channels disagree, or the
+        ValueError: a part that a configured loss needs is missing, numbers of classes or channels disagree, or the
             thresholds are not 0 <= low < high <= 1.
     """
 
@@ -63,7 +63,7 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         if loss_reg and (head.loss, head.loss_by_feat) != (BaseDecodeHead.loss, BaseDecodeHead.loss_by_feat):
             raise ValueError(
                 f'loss_reg needs the logits that the segmentation loss is made of; {head.__name__} makes its '
-                'loss in a way of its own. Set loss_reg=None or take another decode_head'
+                'loss differently. Set loss_reg=None or use another decode_head'
             )
         fit = dict(num_classes=num_classes, in_channels=token_width(self.backbone))
         self.cam_head = MODELS.build(completed(cam_head, 'cam_head', **fit))
@@ -80,7 +80,7 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
             self.trains['loss_seg'] = ('neck', 'decode_head', 'auxiliary_head')
 
     def set_starts(self, starts: Starts | None, names: Sequence[str]) -> None:
-        """As in the contract; the dense energy does not begin before the segmentation loss, whose logits it needs."""
+        """As in the contract; the dense energy cannot start before the segmentation loss, whose logits it uses."""
         super().set_starts(starts, names)
         if self.loss_reg and self.starts.get('loss_reg', 0) < self.starts.get('loss_seg', 0):
             raise ValueError(f'loss_reg needs the logits of loss_seg: it cannot begin before it, got starts={starts}')
@@ -108,7 +108,7 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         )
 
     def present_classes(self, label: Tensor, data_samples: Sequence[SegDataSample]) -> PresentClasses:
-        """The classes that each image of a batch shows, from multi-hot labels (B, C)."""
+        """The present classes of each image of a batch, from multi-hot labels (B, C)."""
         return PresentClasses.of(label, most_classes(data_samples))
 
     def training_cams(self, images: Tensor, maps: Sequence[Tensor], present: PresentClasses) -> dict[str, Tensor]:
@@ -147,9 +147,9 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         unit: Tensor,
         valid: Tensor,
     ) -> dict[str, Tensor]:
-        """The heads' own losses on labels (B, H, W) and, where it has begun, the dense energy of the same logits.
+        """The heads' own losses on labels (B, H, W) and, once it has started, the dense energy of the same logits.
 
-        The labels go into copies of the samples, so that every mmseg decode head is trained as it is.
+        The labels are written into copies of the samples, so that every mmseg decode head works unchanged.
         """
         samples = [
             SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=one[None]))
@@ -175,7 +175,7 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         """
         if not self.test_cfg.get('cam', False):
             return super().predict(inputs, data_samples)
-        whole = []  # maps of the whole images; sliding windows show parts of them, nothing of which can be used again
+        whole = []  # maps of whole images can be reused; those of sliding windows cannot
         listener = self.backbone.register_forward_hook(
             lambda _, args, maps: whole.append(maps) if args[0] is inputs else None
         )

@@ -32,14 +32,14 @@ class ToCo(SingleStage):
         projector: projection head with its EMA teacher; not built where ``loss_ctc`` is off.
         num_local_crops, local_crop_size: local views per image and their side in pixels.
         starts: first iteration, counted from 0, of ``loss_ptc``, ``loss_ctc``, ``loss_seg`` and ``loss_reg``, and of
-            ``final_cam``: before it the pseudo-labels come from the auxiliary CAM. 0 where it is left out. Published:
+            ``final_cam``: before it the pseudo-labels come from the auxiliary CAM. The default of each is 0. Published:
             2001 for the two segmentation losses on VOC; 8001 for them and 12001 for the rest on COCO.
         **kwargs: of ``SingleStage``: ``decode_head``, ``cam_head``, ``aux_cam_head``, ``refiner``, ``loss_reg`` ...
 
     Raises:
         TypeError: the backbone has no ``tokens``.
-        ValueError: a loss is configured whose parts are missing, or ``starts`` has an unknown name or an order that
-            cannot be.
+        ValueError: a part that a configured loss needs is missing, or ``starts`` has an unknown name or an impossible
+            order.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ToCo(SingleStage):
         self.local_crop_size = local_crop_size
         self.set_starts(starts, STARTS)
         if self.refiner and not aux_cam_head and self.starts['final_cam'] > self.starts['loss_seg']:
-            raise ValueError(f'starts={starts} asks for labels of an auxiliary CAM: set aux_cam_head or final_cam=0')
+            raise ValueError(f'starts={starts} needs labels from the auxiliary CAM: set aux_cam_head or final_cam=0')
 
     def loss(self, inputs: dict[str, Tensor] | Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """All terms of the training objective.
@@ -98,7 +98,7 @@ class ToCo(SingleStage):
         if 'loss_ctc' in begun:
             losses['loss_ctc'] = self._class_contrast(views, tokens, cams['cam_aux'])
         elif self.loss_ctc:
-            self.projector.update()  # as published, the teacher follows from the first step on
+            self.projector.update()  # as published, updated from the first step on
         if 'loss_seg' in begun:
             cam = cams['cam' if self.has_begun('final_cam') else 'cam_aux']
             unit = self.data_preprocessor.to_unit(images)
@@ -112,7 +112,7 @@ class ToCo(SingleStage):
         """PTC: relations of tokens by the auxiliary CAM supervise the final tokens (Eq. 3)."""
         grid = tokens.maps[-1].shape[-2:]
         token_cam = F.interpolate(cam_aux, size=grid, mode='bilinear', align_corners=False)
-        # a token counts where its centre shows the image ('nearest' alone would look at its corner)
+        # a token is valid if its centre shows the image ('nearest' alone would test its corner)
         token_valid = F.interpolate(valid[:, None].float(), size=grid, mode='nearest-exact')[:, 0] > 0
         token_label = cam_to_label(token_cam, low=self.low, high=self.high, valid=token_valid)
         return self.loss_ptc(tokens.maps[-1], *pair_relation(token_label))

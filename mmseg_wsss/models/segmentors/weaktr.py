@@ -1,4 +1,4 @@
-"""WeakTr, first stage: CAMs from a plain ViT's own attention (Zhu et al., https://arxiv.org/abs/2304.01184)."""
+"""WeakTr, first stage: CAMs refined by the attention of a plain ViT (https://arxiv.org/abs/2304.01184)."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,8 @@ from .parts import completed, require_tokens, token_width
 class WeakTr(CAMSegmentor, BaseSegmentor):
     """A classifier whose class activation maps are refined by its fused attention (WeakTr Figure 3).
 
-    Trained on image-level labels alone; it has no decode head. The second stage is any mmseg segmentor trained on the
-    pseudo-labels that ``tools/make_pseudo_labels.py`` makes of its CAMs.
+    It is trained on image-level labels alone and has no decode head. The second stage is any mmseg segmentor trained on
+    the pseudo-labels that ``tools/make_pseudo_labels.py`` makes from its CAMs.
 
     Args:
         backbone: a backbone with ``tokens`` and one class token per class (``TokenViT``, ``num_cls_tokens``).
@@ -74,7 +74,7 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
             inputs: (B, 3, H, W), normalised.
             data_samples: with image-level labels.
         """
-        tokens = self.backbone.tokens(inputs, watch=self.cam_head.watch)
+        tokens = self.backbone.tokens(inputs, record=self.cam_head.record)
         return self.cam_head.loss(tokens, image_scores(data_samples))
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -83,7 +83,7 @@ class WeakTr(CAMSegmentor, BaseSegmentor):
 
     def _forward(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> Tensor:
         """Fine CAM (B, C, h, w), on the token grid and not normalised."""
-        return self.cam_head.cams(self.backbone.tokens(inputs, watch=self.cam_head.watch))
+        return self.cam_head.cams(self.backbone.tokens(inputs, record=self.cam_head.record))
 
     @torch.no_grad()
     def cams(self, images: Tensor, *, maps: Sequence[Tensor] | None = None) -> dict[str, Tensor]:

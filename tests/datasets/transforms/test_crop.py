@@ -34,15 +34,15 @@ def test_box_mask_and_padding(coordinates, shape):
         assert results['img_shape'] == results['img'].shape[:2] == (50, 48)
 
 
-def test_every_place_is_reached(coordinates):
+def test_every_position_is_reached(coordinates):
     tall, small = coordinates(5, 2), coordinates(2, 4)
     crop = RandomPadCrop(crop_size=(3, 4))
     sources = {int(crop({'img': tall})['img'].max(axis=(0, 1))[0]) - 2 for _ in range(60)}
     assert sources == {0, 1, 2}
-    places = {crop({'img': small})['valid_box'] for _ in range(60)}
-    assert places == {(0, 2, 0, 4), (1, 3, 0, 4)}
-    places = {crop({'img': tall})['valid_box'] for _ in range(60)}
-    assert places == {(0, 3, 0, 2), (0, 3, 1, 3), (0, 3, 2, 4)}
+    boxes = {crop({'img': small})['valid_box'] for _ in range(60)}
+    assert boxes == {(0, 2, 0, 4), (1, 3, 0, 4)}
+    boxes = {crop({'img': tall})['valid_box'] for _ in range(60)}
+    assert boxes == {(0, 3, 0, 2), (0, 3, 1, 3), (0, 3, 2, 4)}
 
 
 def test_crop_without_mask_adds_none(coordinates):

@@ -5,6 +5,7 @@ import pytest
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from mmseg_wsss.datasets.image_files import image_error
 from mmseg_wsss.datasets.transforms import LoadImage, read_image
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -127,3 +128,18 @@ def test_decompression_bomb_is_refused_by_name(tmp_path, monkeypatch):
     )  # Pillow warns above the limit and refuses above twice the limit
     with pytest.raises(ValueError, match=r'bomb\.png: .*exceeds limit of 200 pixels.*MAX_IMAGE_PIXELS'):
         read_image(path)
+
+
+@pytest.mark.parametrize('size', [(5000, 1), (1, 5000), (101, 1), (2, 201)])
+def test_a_strip_is_refused(tmp_path, size):
+    Image.new('RGB', size).save(tmp_path / 'strip.png')
+    text = f'{size[0]} x {size[1]} pixels, one side more than 100 times the other: cut it up, or leave it out'
+    with pytest.raises(ValueError, match=rf'strip\.png: {text}'):
+        read_image(tmp_path / 'strip.png')
+    assert image_error(str(tmp_path / 'strip.png')) == text
+
+
+def test_a_panorama_is_read(tmp_path):
+    Image.new('RGB', (200, 2)).save(tmp_path / 'panorama.png')
+    assert read_image(tmp_path / 'panorama.png').shape == (2, 200, 3)
+    assert image_error(str(tmp_path / 'panorama.png')) is None

@@ -69,17 +69,17 @@ class _Seen(NamedTuple):
     parts: list
 
 
-def watch(attention):
+def record(attention):
     return _Seen(attention.output.amax(dim=1), [attention.query, {'key': attention.key}])
 
 
-def test_tokens_what_was_watched_and_gradients_are_those_of_the_whole_batch():
+def test_tokens_what_was_recorded_and_gradients_are_those_of_the_whole_batch():
     images = torch.randn(5, 3, SIDE, SIDE)
     results = []
     for pixels in (None, 2 * SIDE**2):
         vit = build(pixels_per_pass=pixels)
-        tokens = vit.tokens(images, watch=watch)
-        seen = [part for block in tokens.watched for part in (block.pooled, block.parts[0], block.parts[1]['key'])]
+        tokens = vit.tokens(images, record=record)
+        seen = [part for block in tokens.recorded for part in (block.pooled, block.parts[0], block.parts[1]['key'])]
         parts = [*tokens.maps, tokens.cls_token, *seen]
         assert [len(part) for part in parts] == [5] * 15
         # a value that couples the images, as a loss over the whole batch does

@@ -11,37 +11,37 @@ from mmseg_wsss.models import TokenViT
 SMALL = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=192)
 
 
-def test_a_watched_pass_gives_the_same_tokens_and_the_blocks_own_attention():
+def test_a_recorded_pass_gives_the_same_tokens_and_the_blocks_own_attention():
     torch.manual_seed(0)
     vit = TokenViT(arch=SMALL, img_size=64, out_indices=(0, 3), layer_scale_init_value=0.5).eval()
     vit.init_weights()
     images = torch.randn(2, 3, 48, 80)
     with torch.no_grad():
-        plain, watched = vit.tokens(images), vit.tokens(images, watch=lambda attention: attention)
+        plain, recorded = vit.tokens(images), vit.tokens(images, record=lambda attention: attention)
         x, _ = vit._embed(images)
         layer = vit.layers[0]
         by_hand = layer.attn(layer.ln1(x))
         query, key, _ = layer.attn.qkv(layer.ln1(x)).unflatten(-1, (3, 3, 16)).permute(2, 0, 3, 1, 4)
-    for left, right in zip(plain.maps, watched.maps, strict=True):
+    for left, right in zip(plain.maps, recorded.maps, strict=True):
         torch.testing.assert_close(left, right)
-    assert plain.watched == ()
-    assert len(watched.watched) == 4
-    torch.testing.assert_close(watched.watched[0].output, by_hand)
-    torch.testing.assert_close(watched.watched[0].query, query)
-    torch.testing.assert_close(watched.watched[0].key, key)
+    assert plain.recorded == ()
+    assert len(recorded.recorded) == 4
+    torch.testing.assert_close(recorded.recorded[0].output, by_hand)
+    torch.testing.assert_close(recorded.recorded[0].query, query)
+    torch.testing.assert_close(recorded.recorded[0].key, key)
 
 
-def test_only_what_the_watcher_returns_is_kept():
+def test_only_what_record_returns_is_kept():
     vit = TokenViT(arch=SMALL, img_size=32, out_indices=(3,)).eval()
     vit.init_weights()
     seen = []
 
-    def watch(attention):
+    def record(attention):
         seen.append(weakref.ref(attention.output))
         return len(seen)
 
     with torch.no_grad():
-        assert vit.tokens(torch.randn(1, 3, 32, 32), watch=watch).watched == (1, 2, 3, 4)
+        assert vit.tokens(torch.randn(1, 3, 32, 32), record=record).recorded == (1, 2, 3, 4)
     assert [output() for output in seen] == [None] * 4
 
 

@@ -88,3 +88,12 @@ def test_normalisation_of_small_maps_needs_a_small_eps():
     assert normalize_cam(cam).max().item() == pytest.approx(1e-3 / (1e-3 + 1e-5))
     own = multi_scale_cam(lambda x: {'': cam.expand(len(x), -1, -1, -1)}, torch.zeros(1, 3, 1, 3), scales=[1], eps=1e-8)
     assert own[''].max().item() == pytest.approx(1, abs=2e-5)
+
+
+def test_a_class_that_fills_the_image_has_no_background_to_stand_out_from():
+    """What docs/data.md says of sky, grass and road: the scale is the image's own."""
+    everywhere = torch.full((1, 1, 64, 64), 5.0)
+    assert normalize_cam(everywhere).max() == 0, 'all background, at every threshold'
+    nearly = everywhere + 0.01 * torch.rand(1, 1, 64, 64)
+    share = [(normalize_cam(nearly) > threshold).float().mean().item() for threshold in (0.5, 0.2)]
+    assert share == pytest.approx([0.5, 0.8], abs=0.03)

@@ -27,7 +27,7 @@ def test_published_module(golden):
     )
     output = recorded['features'].permute(0, 2, 3, 1).flatten(2)  # (B, tokens, 16 * 12), channel c of head c mod 12
     maps = recorded['attention']
-    weights = module([module.watch(SelfAttention(maps, maps, output))])
+    weights = module([module.record(SelfAttention(maps, maps, output))])
     torch.testing.assert_close(weights[:, 0], recorded['weight'].flatten(1))
     torch.testing.assert_close(weights[:, 0, :, None, None] * maps, recorded['weighted'])
 
@@ -37,7 +37,7 @@ def test_published_module(golden):
 def test_pooled_output_against_loops(pooling, interleaved):
     module = OutputPooledWeights(**SIZES, head_dims=D, reduction=2, pooling=pooling, interleaved=interleaved)
     seen = attention()
-    pooled = module.watch(seen)
+    pooled = module.record(seen)
     for image in range(2):
         for head in range(H):
             for dim in range(D):
@@ -63,24 +63,24 @@ def test_the_papers_pooling_carries_nothing():
     """Whatever the images show, each map's mean is 1 / n and every image gets the same weights."""
     module = MapPooledWeights(**SIZES, reduction=2)
     blocks = [attention(batch=3, tokens=7) for _ in range(K)]
-    seen = [module.watch(block) for block in blocks]
+    seen = [module.record(block) for block in blocks]
     torch.testing.assert_close(torch.stack(seen), torch.full((K, 3, H), 1 / 7))
     weights = module(seen)
     torch.testing.assert_close(weights, weights[:1].expand(3, -1, -1))
-    other = module([module.watch(attention(batch=3, tokens=7)) for _ in range(K)])
+    other = module([module.record(attention(batch=3, tokens=7)) for _ in range(K)])
     torch.testing.assert_close(weights, other)
 
 
-def test_output_pooling_tells_images_apart():
+def test_output_pooling_distinguishes_images():
     module = OutputPooledWeights(**SIZES, head_dims=D, reduction=1)
-    weights = module([module.watch(attention()) for _ in range(K)])
+    weights = module([module.record(attention()) for _ in range(K)])
     assert (weights[0] - weights[1]).abs().max() > 1e-3
 
 
 def test_equal_weights_are_mean_over_heads_and_sum_over_blocks():
     module = EqualWeights(**SIZES)
     blocks = [attention() for _ in range(K)]
-    weights = module([module.watch(block) for block in blocks])
+    weights = module([module.record(block) for block in blocks])
     maps = torch.stack([attention_map(block.query, block.key) for block in blocks], dim=1)  # (B, K, H, n, n)
     torch.testing.assert_close((weights[..., None, None] * maps).mean(dim=(1, 2)), maps.mean(dim=2).sum(dim=1))
 
@@ -96,7 +96,7 @@ def test_equal_weights_leave_learned_ones_in_the_file_aside():
 
 def test_fixed_query_is_saved_and_the_same_for_every_image():
     module = FixedQueryWeights(**SIZES, reduction=2)
-    weights = module([module.watch(attention(batch=3)) for _ in range(K)])
+    weights = module([module.record(attention(batch=3)) for _ in range(K)])
     torch.testing.assert_close(weights, weights[:1].expand(3, -1, -1))
     again = FixedQueryWeights(**SIZES, reduction=2)
     again.load_state_dict(module.state_dict())
@@ -106,8 +106,8 @@ def test_fixed_query_is_saved_and_the_same_for_every_image():
 def test_nothing_seen_has_a_gradient():
     seen = attention()
     seen = SelfAttention(*(x.requires_grad_() for x in seen))
-    assert not OutputPooledWeights(**SIZES, head_dims=D, reduction=2).watch(seen).requires_grad
-    assert not MapPooledWeights(**SIZES, reduction=2).watch(seen).requires_grad
+    assert not OutputPooledWeights(**SIZES, head_dims=D, reduction=2).record(seen).requires_grad
+    assert not MapPooledWeights(**SIZES, reduction=2).record(seen).requires_grad
 
 
 def test_hidden_layers_of_table_8():

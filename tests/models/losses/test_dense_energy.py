@@ -37,13 +37,13 @@ def by_the_formula(images, probability, label, valid, sigma_rgb=15.0, sigma_xy=5
     for b in range(batch):
         f = torch.cat((place, images[b].flatten(1).double() * 255 / sigma_rgb)).T
         affinity = torch.exp(-((f[:, None] - f[None]) ** 2).sum(-1) / 2)
-        gate = 1 - probability[b].double().max(dim=0).values
-        gate = torch.where(label[b] == 255, 1, gate).flatten()
+        weight = 1 - probability[b].double().max(dim=0).values
+        weight = torch.where(label[b] == 255, 1, weight).flatten()
         inside = valid[b].flatten().double()
         for k in range(classes):
             s = probability[b, k].flatten().double() * inside
-            value -= (s * gate * (affinity @ s)).sum() / batch
-            gradient[b, k] = (-2 * gate * (affinity @ s) / batch * inside).view(height, width)
+            value -= (s * weight * (affinity @ s)).sum() / batch
+            gradient[b, k] = (-2 * weight * (affinity @ s) / batch * inside).view(height, width)
     return value, gradient
 
 
@@ -70,8 +70,8 @@ def test_value_and_gradient_are_those_of_the_sum_over_pairs(dtype, method, toler
     value, gradient = value_and_gradient(data, bilateral_sum=method, **sizes)
     true_value, true_gradient = by_the_formula(**data, **sizes)
     assert value.item() == pytest.approx(true_value.item(), rel=tolerance)
-    for found, truth in zip(gradient, true_gradient, strict=True):  # of each image
-        assert (found - truth).norm() < tolerance * truth.norm()
+    for found, exact in zip(gradient, true_gradient, strict=True):  # of each image
+        assert (found - exact).norm() < tolerance * exact.norm()
 
 
 def test_two_pixels_by_hand():
@@ -85,16 +85,16 @@ def test_two_pixels_by_hand():
         valid=torch.ones(1, 1, 2, dtype=torch.bool),
     )
     smooth = [[0.8 + 0.3 * e, 0.3 + 0.8 * e], [0.2 + 0.7 * e, 0.7 + 0.2 * e]]
-    gate = [1 - 0.8, 1.0]
-    by_hand = [[-2 * gate[i] * smooth[k][i] for i in range(2)] for k in range(2)]
+    weight = [1 - 0.8, 1.0]
+    by_hand = [[-2 * weight[i] * smooth[k][i] for i in range(2)] for k in range(2)]
     value, gradient = value_and_gradient(data)
-    expected = -sum(probability[0, k, 0, i].item() * gate[i] * smooth[k][i] for i in range(2) for k in range(2))
+    expected = -sum(probability[0, k, 0, i].item() * weight[i] * smooth[k][i] for i in range(2) for k in range(2))
     assert value.item() == pytest.approx(expected, rel=1e-5)
     torch.testing.assert_close(gradient[0, :, 0], torch.tensor(by_hand, dtype=torch.float64), rtol=1e-5, atol=0)
 
 
 def test_gradcheck_where_no_pixel_is_labelled():
-    """There the gate is 1 and the published gradient is that of the value."""
+    """There the weight is 1 and the published gradient is that of the value."""
     data = {key: value[:2, ..., :6, 4:12] for key, value in example(torch.float64).items()}
     data['label'] = torch.full_like(data['label'], 255)
     assert not data['valid'].all()
@@ -105,8 +105,8 @@ def test_gradcheck_where_no_pixel_is_labelled():
     assert torch.autograd.gradcheck(function, data['probability'].clone().requires_grad_())
 
 
-def test_gradient_where_gates_differ_is_that_of_frozen_surroundings():
-    """gradcheck of 2 <S, pull>, with pull = gate * (A S) of the point at which the gradient is taken."""
+def test_gradient_where_weights_differ_is_that_of_frozen_surroundings():
+    """gradcheck of 2 <S, pull>, with pull = weight * (A S) of the point at which the gradient is taken."""
     data = {key: value[:2, ..., :6, 4:12] for key, value in example(torch.float64).items()}
     _, gradient = value_and_gradient(data)
     pull = -by_the_formula(**data)[1]
@@ -139,18 +139,18 @@ def test_descent_smooths_within_a_colour_and_not_across():
     """Two halves of different colour, a few wrong pixels in each: the energy alone puts them right."""
     images = torch.zeros(1, 3, 16, 16)
     images[..., 8:] = 1.0
-    truth = torch.zeros(1, 16, 16, dtype=torch.long)
-    truth[..., 8:] = 1
+    ground_truth = torch.zeros(1, 16, 16, dtype=torch.long)
+    ground_truth[..., 8:] = 1
     wrong = torch.rand(1, 16, 16) < 0.2
-    logits = 2 * F.one_hot(truth ^ wrong.long(), 2).permute(0, 3, 1, 2).float()
-    label, valid = torch.full_like(truth, 255), torch.ones_like(truth, dtype=torch.bool)
+    logits = 2 * F.one_hot(ground_truth ^ wrong.long(), 2).permute(0, 3, 1, 2).float()
+    label, valid = torch.full_like(ground_truth, 255), torch.ones_like(ground_truth, dtype=torch.bool)
     loss = DenseEnergyLoss(scale_factor=1, weight=1e-2, loss_weight=1.0)
     logits.requires_grad_()
     for _ in range(30):
         (gradient,) = torch.autograd.grad(loss(images, logits, label, valid), logits)
         logits.data -= gradient
     assert wrong.sum() > 20
-    assert (logits.argmax(dim=1) == truth).all()
+    assert (logits.argmax(dim=1) == ground_truth).all()
 
 
 def module_inputs() -> dict:

@@ -24,7 +24,7 @@ def projector(**kwargs):
 
 
 @pytest.mark.parametrize('rho', [0.9, 0.1, 0.0])
-def test_twin_starts_as_copy_and_follows(rho):
+def test_teacher_starts_as_copy_and_follows(rho):
     head = projector(momentum=rho)
     head.update()
     start = head.student.mlp[0].weight.detach().clone()
@@ -37,7 +37,7 @@ def test_twin_starts_as_copy_and_follows(rho):
     torch.testing.assert_close(head.teacher.module.mlp[0].weight, start + (1 - rho**2), rtol=0, atol=1e-5)
 
 
-def test_twin_gets_no_gradient_and_projections_are_cosines():
+def test_teacher_gets_no_gradient_and_projections_are_cosines():
     head = projector()
     head.update()
     tokens = torch.randn(3, 2, 6, requires_grad=True)
@@ -49,7 +49,7 @@ def test_twin_gets_no_gradient_and_projections_are_cosines():
     torch.testing.assert_close(head(tokens), by_hand)
 
 
-def test_twin_is_saved():
+def test_teacher_is_saved():
     head, other = projector(), projector()
     head.update()
     other.load_state_dict(head.state_dict())

@@ -82,9 +82,9 @@ def test_exact_mean_field(num_iter):
 
 def test_follows_the_colours():
     images, scores = scene(height=20, width=20, classes=2)
-    truth = torch.arange(20).ge(10).long().expand(20, 20)
-    assert (scores[0].argmax(0) != truth).float().mean() > 0.1
-    assert torch.equal(build()(images, scores)[0].argmax(0), truth)
+    ground_truth = torch.arange(20).ge(10).long().expand(20, 20)
+    assert (scores[0].argmax(0) != ground_truth).float().mean() > 0.1
+    assert torch.equal(build()(images, scores)[0].argmax(0), ground_truth)
 
 
 def test_absent_classes_stay_zero_and_change_nothing():

@@ -25,12 +25,12 @@ CASES = [
 
 def scene(height=9, width=11, classes=3):
     """Two coloured areas under noise, and scores that are right more often than not; images of whole colour steps."""
-    truth = (torch.arange(width) > width // 2).long().expand(height, width)
-    colours = torch.tensor([[200.0, 40.0, 90.0], [150.0, 80.0, 60.0]])[truth].permute(2, 0, 1)
+    ground_truth = (torch.arange(width) > width // 2).long().expand(height, width)
+    colours = torch.tensor([[200.0, 40.0, 90.0], [150.0, 80.0, 60.0]])[ground_truth].permute(2, 0, 1)
     image = (colours + 12 * torch.randn(3, height, width)).round().clamp(0, 255) / 255
     scores = torch.rand(classes, height, width)
-    scores[0] += 0.5 * (truth == 0)
-    scores[1] += 0.5 * (truth == 1)
+    scores[0] += 0.5 * (ground_truth == 0)
+    scores[1] += 0.5 * (ground_truth == 1)
     return image[None], (scores / scores.sum(dim=0))[None]
 
 
@@ -93,7 +93,7 @@ def test_half_precision_is_enough(monkeypatch):
     assert torch.equal(half.argmax(1), whole.argmax(1))
 
 
-def test_one_warning_tells_what_a_cpu_costs():
+def test_one_warning_says_what_a_cpu_costs():
     image, scores = scene()
     crf = MODELS.build(dict(type='ExactCRF', num_iter=1))
     with warnings.catch_warnings(record=True) as shown:
@@ -146,10 +146,10 @@ def test_agrees_with_pydensecrf(preset):
     if photos:
         size = (84, 64)
         image = np.array(Image.open(VOC / 'JPEGImages' / f'{photos[0].stem}.jpg').convert('RGB').resize(size))
-        truth = torch.from_numpy(np.array(Image.open(photos[0]).resize(size, Image.NEAREST))).long()
+        ground_truth = torch.from_numpy(np.array(Image.open(photos[0]).resize(size, Image.NEAREST))).long()
         image = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
-        present = truth.unique()[truth.unique() < 255]
-        scores = torch.stack([(truth == k).float() for k in present])[None] + 0.05
+        present = ground_truth.unique()[ground_truth.unique() < 255]
+        scores = torch.stack([(ground_truth == k).float() for k in present])[None] + 0.05
     else:
         image, scores = scene(64, 84, classes=2)
     soft = torch.nn.functional.avg_pool2d(scores, 15, stride=1, padding=7) + 0.8 * torch.rand_like(scores)

@@ -68,12 +68,12 @@ def test_scores_follow_a_colour_edge():
     image = torch.zeros(1, 3, 24, 24)
     image[..., 8:16, 8:16] = 1
     image += 0.02 * torch.rand_like(image)
-    truth = torch.zeros(24, 24)
-    truth[8:16, 8:16] = 1
-    blob = torch.roll(truth, (2, 2), (0, 1))
+    ground_truth = torch.zeros(24, 24)
+    ground_truth[8:16, 8:16] = 1
+    blob = torch.roll(ground_truth, (2, 2), (0, 1))
     scores = torch.stack([0.6 - 0.2 * blob, 0.4 + 0.2 * blob])[None]
-    wrong = (scores.argmax(1) != truth).sum()
-    refined_wrong = (build(dilations=(1, 2, 4))(image, scores).argmax(1) != truth).sum()
+    wrong = (scores.argmax(1) != ground_truth).sum()
+    refined_wrong = (build(dilations=(1, 2, 4))(image, scores).argmax(1) != ground_truth).sum()
     assert wrong == 56
     assert refined_wrong <= wrong // 4
 

@@ -57,18 +57,20 @@ def build(*, type: str = 'OnlineRetraining', loss: dict = LOSS, head: str = 'Seg
     return model.train()
 
 
-def batch(truth_size: tuple[int, int] | None = (SIZE, SIZE)) -> tuple[Tensor, list[SegDataSample]]:
+def batch(ground_truth_size: tuple[int, int] | None = (SIZE, SIZE)) -> tuple[Tensor, list[SegDataSample]]:
     """Two images; the pseudo-mask is the ground truth but for a square, with some ignored pixels in either."""
     images, samples = torch.randn(2, 3, SIZE, SIZE), []
     for _ in range(2):
-        truth = torch.randint(CLASSES, (1, 4, 4)).repeat_interleave(8, 1).repeat_interleave(8, 2)
-        pseudo = truth.clone()
+        ground_truth = torch.randint(CLASSES, (1, 4, 4)).repeat_interleave(8, 1).repeat_interleave(8, 2)
+        pseudo = ground_truth.clone()
         pseudo[:, 8:20, 8:20] = 1
-        pseudo[:, :2], truth[:, :, :3] = IGNORE, IGNORE
-        sample = SegDataSample(metainfo=dict(img_shape=truth_size or (SIZE, SIZE), img_path='a.jpg'))
+        pseudo[:, :2], ground_truth[:, :, :3] = IGNORE, IGNORE
+        sample = SegDataSample(metainfo=dict(img_shape=ground_truth_size or (SIZE, SIZE), img_path='a.jpg'))
         sample.gt_sem_seg = PixelData(data=pseudo)
-        if truth_size is not None:
-            sample.set_data({'gt_truth': PixelData(data=truth[:, : truth_size[0], : truth_size[1]])})
+        if ground_truth_size is not None:
+            sample.set_data(
+                {'ground_truth': PixelData(data=ground_truth[:, : ground_truth_size[0], : ground_truth_size[1]])}
+            )
         samples.append(sample)
     return images, samples
 
@@ -126,8 +128,8 @@ def test_shares_in_the_log_by_a_slow_count():
     model, (images, samples) = build(), batch()
     losses = model.loss(images, samples)
     clipped = model.decode_head.loss_decode.clipped.flatten().tolist()
-    pseudo, truth = (stacked(samples, name).flatten().tolist() for name in ('gt_sem_seg', 'gt_truth'))
-    pixels = [*zip(pseudo, truth, clipped, strict=True)]
+    pseudo, ground_truth = (stacked(samples, name).flatten().tolist() for name in ('gt_sem_seg', 'ground_truth'))
+    pixels = [*zip(pseudo, ground_truth, clipped, strict=True)]
     labelled = [c for p, _, c in pixels if p != IGNORE]
     kept = [p == t for p, t, c in pixels if IGNORE not in (p, t) and not c]
     known = [p == t for p, t, _ in pixels if IGNORE not in (p, t)]
@@ -146,25 +148,25 @@ def test_mmengine_does_not_sum_the_shares():
     assert log['clip.precision'] == losses['clip.precision']
 
 
-def test_truth_is_padded_like_the_pseudo_mask():
-    model, (images, samples) = build(), batch(truth_size=(24, 28))
+def test_ground_truth_is_padded_like_the_pseudo_mask():
+    model, (images, samples) = build(), batch(ground_truth_size=(24, 28))
     losses = model.loss(images, samples)
-    pseudo, small = stacked(samples, 'gt_sem_seg'), stacked(samples, 'gt_truth')
+    pseudo, small = stacked(samples, 'gt_sem_seg'), stacked(samples, 'ground_truth')
     known = torch.full_like(pseudo, IGNORE)
     known[:, :24, :28] = small
     kept = (pseudo != IGNORE) & (known != IGNORE) & ~model.decode_head.loss_decode.clipped
     assert losses['clip.precision'].item() == pytest.approx((pseudo == known)[kept].float().mean().item())
 
 
-def test_truth_without_the_geometry_of_its_image_is_refused():
-    model, (images, samples) = build(), batch(truth_size=(24, 28))
+def test_ground_truth_without_the_geometry_of_its_image_is_refused():
+    model, (images, samples) = build(), batch(ground_truth_size=(24, 28))
     samples[1].set_metainfo(dict(img_shape=(32, 32)))
-    with pytest.raises(ValueError, match=r'a\.jpg: the truth is 24x28 pixels, its image 32x32: .* seg_fields'):
+    with pytest.raises(ValueError, match=r'a\.jpg: the ground truth is 24x28 pixels, its image 32x32: .* seg_fields'):
         model.loss(images, samples)
 
 
-def test_without_truth_only_the_share_is_told():
-    model, (images, samples) = build(), batch(truth_size=None)
+def test_without_ground_truth_only_the_share_is_logged():
+    model, (images, samples) = build(), batch(ground_truth_size=None)
     assert {key for key in model.loss(images, samples) if key.startswith('clip')} == {'clip.share'}
 
 
@@ -204,7 +206,7 @@ def test_clipping_uses_the_logits_of_the_head():
     assert torch.equal(model.decode_head.loss_decode.clipped, clipped)
 
 
-def test_what_does_not_fit_is_told_when_the_model_is_built():
+def test_what_does_not_fit_is_reported_when_the_model_is_built():
     with pytest.raises(ValueError, match=r'needs GradientClippedCrossEntropy in decode_head\.loss_decode'):
         build(loss=dict(type='CrossEntropyLoss'))
     with pytest.raises(ValueError, match=r'patch_size .* is 120, but the training crop is 32x32 pixels: .* \(8\)'):

@@ -33,12 +33,12 @@ def batch() -> tuple[torch.Tensor, list[SegDataSample]]:
     images, samples = 0.3 * torch.randn(2, 3, 128, 128), []
     images[..., :64] += 1.5
     for _ in range(2):
-        truth = torch.zeros(1, 128, 128, dtype=torch.long)
-        truth[..., :64] = 1
-        pseudo = truth.clone()
+        ground_truth = torch.zeros(1, 128, 128, dtype=torch.long)
+        ground_truth[..., :64] = 1
+        pseudo = ground_truth.clone()
         pseudo[:, 40:80, 80:120] = 3
         sample = SegDataSample(metainfo=dict(img_shape=(128, 128)), gt_sem_seg=PixelData(data=pseudo))
-        sample.set_data({'gt_truth': PixelData(data=truth)})
+        sample.set_data({'ground_truth': PixelData(data=ground_truth)})
         samples.append(sample)
     return images, samples
 

@@ -10,6 +10,14 @@ from mmseg_wsss.models.cam import PresentClasses, cam_to_label, pair_relation
 from mmseg_wsss.models.losses import DenseEnergyLoss, patch_token_contrast
 
 LABELS = [[0, 2], [1]]
+TWO_DEPTHS = dict(
+    in_channels=[CHANNELS, CHANNELS],
+    in_index=[0, 1],
+    channels=16,
+    num_classes=CLASSES + 1,
+    norm_cfg=dict(type='BN'),
+    loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.1),
+)
 
 
 def finite(losses, model):
@@ -40,7 +48,7 @@ def test_the_terms_are_the_papers():
     assert losses['loss_ptc'].item() == pytest.approx(by_hand.item(), abs=1e-6)
 
 
-def test_no_gradient_through_cams_and_twin():
+def test_no_gradient_through_cams_and_teacher():
     model = build_toco()
     views, samples = make_batch(LABELS)
     losses = model.loss(views, samples)
@@ -77,25 +85,17 @@ def test_impossible_ablations_are_refused():
         build_toco(projector=None)
     with pytest.raises(ValueError, match='starts has loss_cls=3, loss_seg=-1; it takes iterations from 0 for loss_ptc'):
         build_toco(starts=dict(loss_cls=3, loss_ptc=0, loss_seg=-1))
-    with pytest.raises(ValueError, match='asks for labels of an auxiliary CAM'):
+    with pytest.raises(ValueError, match='needs labels from the auxiliary CAM'):
         build_toco(aux_cam_head=None, loss_ptc=None, loss_ctc=None, starts=dict(final_cam=1))
     with pytest.raises(ValueError, match='0 <= low < high <= 1'):
         build_toco(cam_thresholds=(0.7, 0.25))
     energy = dict(type='DenseEnergyLoss')
-    enc_head = dict(
-        type='EncHead',
-        in_channels=[CHANNELS, CHANNELS],
-        in_index=[0, 1],
-        channels=16,
-        num_codes=4,
-        num_classes=CLASSES + 1,
-        norm_cfg=dict(type='BN'),
-    )
+    enc_head = dict(TWO_DEPTHS, type='EncHead', num_codes=4)
     with pytest.raises(ValueError, match='loss_reg needs the logits of loss_seg'):
         build_toco(loss_reg=energy, starts=dict(loss_seg=2, loss_reg=1))
     with pytest.raises(ValueError, match='loss_reg needs refiner'):
         build_toco(refiner=None, loss_reg=energy)
-    with pytest.raises(ValueError, match='EncHead makes its loss in a way of its own'):
+    with pytest.raises(ValueError, match='EncHead makes its loss differently'):
         build_toco(decode_head=enc_head, loss_reg=energy)
     with pytest.raises(ValueError, match='must be one more'):
         build_toco(decode_head=dict(fcn_head(), num_classes=CLASSES))
@@ -212,25 +212,8 @@ HEADS = {
         dropout_ratio=0.0,
         loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.1),
     ),
-    'segformer': dict(
-        type='SegformerHead',
-        in_channels=[CHANNELS, CHANNELS],
-        in_index=[0, 1],
-        channels=16,
-        num_classes=CLASSES + 1,
-        norm_cfg=dict(type='BN'),
-        loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.1),
-    ),
-    'uper': dict(
-        type='UPerHead',
-        in_channels=[CHANNELS, CHANNELS],
-        in_index=[0, 1],
-        channels=16,
-        pool_scales=(1, 2),
-        num_classes=CLASSES + 1,
-        norm_cfg=dict(type='BN'),
-        loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.1),
-    ),
+    'segformer': dict(TWO_DEPTHS, type='SegformerHead'),
+    'uper': dict(TWO_DEPTHS, type='UPerHead', pool_scales=(1, 2)),
 }
 
 
@@ -258,7 +241,7 @@ def test_any_decode_head_learns_the_pseudo_label(name):
     assert predicted.seg_logits.data.shape == (CLASSES + 1, SIZE, SIZE)
 
 
-def test_predict_returns_gated_cams_at_the_original_size():
+def test_predict_returns_masked_cams_at_the_original_size():
     model = build_toco().eval()
     views, samples = make_batch([[2]])
     samples[0].set_metainfo(dict(ori_shape=(50, 40)))

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).parents[3] / 'benchmarks'))
 
-import plain_toco  # noqa: F401  registers PlainToCo
+import reference_toco  # noqa: F401  registers ReferenceToCo
 from allocation_counter import AllocationCounter
 
 LABELS = [[0, 2], [1]]
@@ -19,28 +19,28 @@ ENERGY = dict(type='DenseEnergyLoss', weight=1e-3, max_groups=None)
 
 
 @pytest.mark.parametrize('labels', [LABELS, [[0, 1, 2], []], [[1], [1]]])
-def test_losses_and_gradients_are_those_of_the_plain_way(labels):
+def test_losses_and_gradients_are_those_of_the_reference_implementation(labels):
     torch.manual_seed(0)
     # most of a random CAM is background then, so that some local crops are negative
     settings = dict(loss_reg=ENERGY, cam_thresholds=(0.8, 0.9), num_local_crops=6, local_crop_size=8)
-    model, plain = build_toco(**settings), build_toco(type='PlainToCo', **settings)
-    plain.load_state_dict(model.state_dict())
+    model, reference = build_toco(**settings), build_toco(type='ReferenceToCo', **settings)
+    reference.load_state_dict(model.state_dict())
     views, samples = make_batch(labels)
     samples[1].set_metainfo(dict(valid_box=(0, SIZE, 8, SIZE)))
     results = []
-    for either in (model, plain):
+    for either in (model, reference):
         for step in range(2):  # the second with a moved teacher
             torch.manual_seed(step)
             losses = either.loss(views, samples)
         total(losses).backward()
         results.append((losses, {name: p.grad for name, p in either.named_parameters() if p.grad is not None}))
-    (losses, gradients), (plain_losses, plain_gradients) = results
-    assert set(losses) == set(plain_losses)
+    (losses, gradients), (reference_losses, reference_gradients) = results
+    assert set(losses) == set(reference_losses)
     for name, value in losses.items():
-        assert value.item() == pytest.approx(plain_losses[name].item(), abs=1e-5), name
-    assert gradients.keys() == plain_gradients.keys()
+        assert value.item() == pytest.approx(reference_losses[name].item(), abs=1e-5), name
+    assert gradients.keys() == reference_gradients.keys()
     for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, plain_gradients[name], atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(gradient, reference_gradients[name], atol=1e-5, rtol=1e-4, msg=name)
     assert losses['loss_ctc'] > 0.3, 'some crops are negative'
 
 
@@ -65,7 +65,7 @@ def test_sliding_windows_are_not_taken_for_the_image():
     torch.testing.assert_close(sample.cam.data[2], model.cams(views['img'])['cam'][0, 2])
 
 
-class Watch(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Notes the operations that make the host wait for a device, and the tensors made of Python's numbers."""
 
     WAIT = ('_local_scalar_dense', 'nonzero', 'is_nonzero', 'masked_select', 'unique', '_unique2', 'equal')
@@ -90,16 +90,16 @@ def test_the_host_waits_for_the_device_for_the_accuracy_of_mmsegs_heads_alone():
     model = build_toco(loss_reg=ENERGY)
     views, samples = make_batch(LABELS)
     optim = OptimWrapper(torch.optim.AdamW(model.parameters(), fused=True))
-    with Watch() as watch:
+    with Recorder() as recorder:
         losses = total(model.loss(views, samples))
         optim.update_params(losses)
-    assert watch.waits == ['index', 'index'], (
+    assert recorder.waits == ['index', 'index'], (
         "mmseg's heads pick the pixels of `acc_seg` by a mask, twice; nothing else"
     )
-    assert watch.from_host == 1, 'the valid boxes, which are copied without waiting'
+    assert recorder.from_host == 1, 'the valid boxes, which are copied without waiting'
 
 
-def test_a_step_needs_less_than_half_the_memory_of_the_plain_way():
+def test_a_step_needs_less_than_half_the_memory_of_the_reference_implementation():
     """Counted, so it is the same number everywhere; more tokens, so that attention maps weigh what they do in use."""
     backbone = dict(
         type='TokenViT',
@@ -110,15 +110,15 @@ def test_a_step_needs_less_than_half_the_memory_of_the_plain_way():
     )
     views, samples = make_batch(LABELS, size=64)
     peaks, largest = {}, {}
-    for kind in ('ToCo', 'PlainToCo'):
+    for kind in ('ToCo', 'ReferenceToCo'):
         torch.manual_seed(0)
         model = build_toco(type=kind, backbone=backbone)
         with AllocationCounter() as counter:
             total(model.loss(views, samples)).backward()
         peaks[kind], largest[kind] = counter.peak, counter.largest
-    assert peaks['ToCo'] < 0.5 * peaks['PlainToCo'], peaks
+    assert peaks['ToCo'] < 0.5 * peaks['ReferenceToCo'], peaks
     tokens = 1 + (64 // 4) ** 2
-    assert largest['PlainToCo'] > 4 * 2 * tokens**2 * 4, 'attention maps of one block'
+    assert largest['ReferenceToCo'] > 4 * 2 * tokens**2 * 4, 'attention maps of one block'
     assert largest['ToCo'] < 4 * 2 * tokens**2 * 4
 
 

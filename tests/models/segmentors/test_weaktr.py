@@ -14,9 +14,9 @@ from mmseg_wsss.structures import image_scores
 
 def naive_cams(model, images):
     """Coarse and fine CAM by the formulas, with every attention map in one stack."""
-    blocks = model.backbone.tokens(images, watch=lambda attention: attention)
-    maps = torch.stack([attention_map(a.query, a.key) for a in blocks.watched], dim=1)  # (B, K, H, n, n)
-    weights = model.cam_head.head_weights([model.cam_head.head_weights.watch(a) for a in blocks.watched])
+    blocks = model.backbone.tokens(images, record=lambda attention: attention)
+    maps = torch.stack([attention_map(a.query, a.key) for a in blocks.recorded], dim=1)  # (B, K, H, n, n)
+    weights = model.cam_head.head_weights([model.cam_head.head_weights.record(a) for a in blocks.recorded])
     fused = (maps * weights[..., None, None]).mean(dim=(1, 2))
     coarse = model.cam_head.classifier(blocks.maps[-1])
     crossed = coarse.relu().flatten(2) * fused[:, :CLASSES, CLASSES:]
@@ -84,9 +84,9 @@ def test_parts_of_the_refinement(cross, patch):
         coarse, crossed, fine = naive_cams(model, images)
         expected = {(True, True): fine, (True, False): crossed, (False, False): coarse.relu()}.get((cross, patch))
         if expected is None:  # patch attention alone: spreading a CAM of ones times CA is the only other factor
-            blocks = model.backbone.tokens(images, watch=lambda attention: attention).watched
+            blocks = model.backbone.tokens(images, record=lambda attention: attention).recorded
             maps = torch.stack([attention_map(a.query, a.key) for a in blocks], dim=1)
-            weights = model.cam_head.head_weights([model.cam_head.head_weights.watch(a) for a in blocks])
+            weights = model.cam_head.head_weights([model.cam_head.head_weights.record(a) for a in blocks])
             fused = (maps * weights[..., None, None]).mean(dim=(1, 2))[:, CLASSES:, CLASSES:]
             expected = torch.einsum('bmn,bcn->bcm', fused, coarse.relu().flatten(2)).view_as(coarse)
         torch.testing.assert_close(model(images), expected)
@@ -122,22 +122,22 @@ def test_cams_are_summed_over_scales_and_flips():
         torch.testing.assert_close(model.cams(images)['cam'], normalize_cam(total, 1e-8), rtol=1e-4, atol=1e-5)
 
 
-def test_pseudo_labels_are_gated_by_tags_and_thresholded():
+def test_pseudo_labels_are_masked_by_tags_and_thresholded():
     model = build_weaktr().eval()
     views, samples = make_batch([[0], [1, 2]])
     with torch.no_grad():
         cams = model.cams(images_of(views))['cam']
         predicted = model.predict(images_of(views), samples)
-        ungated = model.predict(images_of(views))
+        unmasked = model.predict(images_of(views))
     for index, sample in enumerate(predicted):
-        gated = cams[index] * sample.gt_score[:, None, None]
-        torch.testing.assert_close(sample.cam.data, gated)
+        masked = cams[index] * sample.gt_score[:, None, None]
+        torch.testing.assert_close(sample.cam.data, masked)
         for y in range(0, SIZE, 5):
             for x in range(0, SIZE, 5):
-                best = max(range(CLASSES), key=lambda c: float(gated[c, y, x]))
-                expected = best + 1 if float(gated[best, y, x]) > 0.4 else 0
+                best = max(range(CLASSES), key=lambda c: float(masked[c, y, x]))
+                expected = best + 1 if float(masked[best, y, x]) > 0.4 else 0
                 assert int(sample.pred_sem_seg.data[0, y, x]) == expected
-        torch.testing.assert_close(ungated[index].cam.data, cams[index])
+        torch.testing.assert_close(unmasked[index].cam.data, cams[index])
 
 
 def test_without_cam_in_test_cfg_only_labels_come_back():

@@ -30,7 +30,7 @@ def build(arch, num_classes, img_size, head_weights):
 def assert_recorded(model, weights, recorded, images):
     model.load_state_dict(WEAKTR_CAM.to_ours(weights))
     with torch.no_grad():
-        tokens = model.backbone.tokens(images, watch=model.cam_head.watch)
+        tokens = model.backbone.tokens(images, record=model.cam_head.record)
         coarse, fine = model.cam_head(tokens)
         model.cam_head.patch_attention = False
         crossed = model.cam_head(tokens).fine

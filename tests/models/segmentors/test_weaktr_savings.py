@@ -16,7 +16,7 @@ from mmseg_wsss.structures import image_scores
 
 sys.path.insert(0, str(Path(__file__).parents[3] / 'benchmarks'))
 
-from plain_weaktr import plain_cams, plain_loss, plain_pass
+from reference_weaktr import reference_cams, reference_loss, reference_pass
 
 SIZE, BATCH = 128, 2  # a grid of 16 x 16, so that an attention map is larger than everything else
 PATCHES = (SIZE // 8) ** 2
@@ -37,7 +37,7 @@ def images():
     return torch.randn(BATCH, 3, SIZE, SIZE)
 
 
-class Watch(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Notes the number of values of the largest tensor and how often fused attention is called."""
 
     largest = attentions = 0
@@ -78,23 +78,23 @@ def samples():
 
 
 @pytest.fixture
-def plain(model):
+def reference(model):
     return copy.deepcopy(model)
 
 
-def assert_near(ours, plain, name=None):
+def assert_near(ours, reference, name=None):
     """Equal to 1e-5 of the largest value."""
-    assert plain.abs().max() > 0
-    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5 * float(plain.abs().max()), msg=name)
+    assert reference.abs().max() > 0
+    torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-5 * float(reference.abs().max()), msg=name)
 
 
-def test_losses_and_gradients_are_those_of_the_plain_way(model, plain, images):
+def test_losses_and_gradients_are_those_of_the_reference_implementation(model, reference, images):
     losses = model.loss(images, samples())
-    plain_losses = plain_loss(plain, images, image_scores(samples()))
-    assert_near(sum(losses.values()), plain_losses)
+    reference_losses = reference_loss(reference, images, image_scores(samples()))
+    assert_near(sum(losses.values()), reference_losses)
     sum(losses.values()).backward()
-    plain_losses.backward()
-    expected = dict(plain.named_parameters())
+    reference_losses.backward()
+    expected = dict(reference.named_parameters())
     for name, parameter in model.named_parameters():
         if expected[name].grad is None:
             assert parameter.grad is None, name
@@ -102,52 +102,52 @@ def test_losses_and_gradients_are_those_of_the_plain_way(model, plain, images):
             assert_near(parameter.grad, expected[name].grad, name)
 
 
-def test_cams_are_those_of_the_plain_way(model, plain, images):
-    model.eval(), plain.eval()
+def test_cams_are_those_of_the_reference_implementation(model, reference, images):
+    model.eval(), reference.eval()
     with torch.no_grad():
-        assert_near(model(images), plain_pass(plain, images).fine)
+        assert_near(model(images), reference_pass(reference, images).fine)
     tags = torch.tensor([1.0, 0.0, 1.0])
     cams = model.cams(images)['cam'] * tags[:, None, None]
     for image, cam in zip(images, cams, strict=True):
-        assert_near(cam, plain_cams(plain, image[None], tags))
+        assert_near(cam, reference_cams(reference, image[None], tags))
 
 
 def test_a_loss_is_one_pass_with_one_attention_per_block(model, images):
     seen = passes(model)
-    with Watch() as watch:
+    with Recorder() as recorder:
         losses = model.loss(images, samples())
     assert seen == [(BATCH, SIZE)]
-    assert watch.attentions == BLOCKS
-    with Watch() as watch:
+    assert recorder.attentions == BLOCKS
+    with Recorder() as recorder:
         sum(losses.values()).backward()
-    assert watch.attentions == BLOCKS
+    assert recorder.attentions == BLOCKS
 
 
 def test_cams_take_a_pass_per_scale_for_both_mirror_images(model, images):
     seen = passes(model.eval())
-    with Watch() as watch:
+    with Recorder() as recorder:
         model.cams(images)
     assert seen == [(2 * BATCH, SIZE), (2 * BATCH, SIZE // 2)]
-    assert watch.attentions == 2 * (BLOCKS + BLOCKS), 'in the encoder and with the CAM as values'
+    assert recorder.attentions == 2 * (BLOCKS + BLOCKS), 'in the encoder and with the CAM as values'
 
 
 def test_no_attention_map_is_ever_there(model, images, monkeypatch):
     monkeypatch.setitem(attention_fusion._MAP_VALUES, 'cpu', 2**14)
-    with Watch() as watch:
+    with Recorder() as recorder:
         sum(model.loss(images, samples()).values()).backward()
-    assert watch.largest < BATCH * MAP / 4
-    with Watch() as watch:
+    assert recorder.largest < BATCH * MAP / 4
+    with Recorder() as recorder:
         model.eval().cams(images)
-    assert watch.largest <= 2 * images.numel(), 'the images and their mirror images'
+    assert recorder.largest <= 2 * images.numel(), 'the images and their mirror images'
     assert 2 * images.numel() < 2 * BATCH * MAP / 2
 
 
 def test_softmax_maps_are_held_in_parts_of_a_fixed_size():
     # one block of DeiT-S for 16 images of 224 px: its map would have 4.5 million values
     query, key = torch.randn(2, 16, 6, 216, 8).unbind()
-    with Watch() as watch:
+    with Recorder() as recorder:
         attention_fusion._mean_row(query[:, :, 20:], key)
-    assert 2**18 < watch.largest <= 2**20
+    assert 2**18 < recorder.largest <= 2**20
 
 
 def test_the_fusion_keeps_only_class_rows_for_backward(model, images):
@@ -165,7 +165,7 @@ def test_the_fusion_keeps_only_class_rows_for_backward(model, images):
 def test_a_coarse_head_sees_no_attention_and_weighs_no_heads(images):
     model = build_weaktr(dict(cross_attention=False, patch_attention=False))
     model.cam_head.head_weights = None
-    blocks = model.backbone.tokens(images, watch=model.cam_head.watch).watched
+    blocks = model.backbone.tokens(images, record=model.cam_head.record).recorded
     assert blocks == ((),) * BLOCKS
     coarse = model.cam_head.classifier(model.backbone.tokens(images).maps[-1])
     with torch.no_grad():

@@ -4,7 +4,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny_toco import CHANNELS, CLASSES, SIZE
+from tiny_toco import CHANNELS, CLASSES, SIZE, tiny_config
 
 from mmseg_wsss.models import WeakTr
 
@@ -19,9 +19,7 @@ def weaktr_config(head: dict | None = None, **changes) -> dict:
     cam_head = dict(type='AAFCAMHead', num_classes=CLASSES, in_channels=CHANNELS, head_weights=HEAD_WEIGHTS)
     config = dict(
         type='WeakTr',
-        data_preprocessor=dict(
-            type='WSSSDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True, size=(SIZE, SIZE)
-        ),
+        data_preprocessor=tiny_config()['data_preprocessor'],
         backbone=dict(
             type='TokenViT',
             arch=dict(embed_dims=CHANNELS, num_layers=BLOCKS, num_heads=HEADS, feedforward_channels=64),

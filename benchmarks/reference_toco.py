@@ -7,7 +7,7 @@ and draws of :class:`mmseg_wsss.models.ToCo` and does the following work which t
 - the multi-scale CAM runs image and mirror image at every scale, scale 1 too, and the decoder with them;
 - CAMs, thresholds and labels are made for all classes;
 - student and teacher run the encoder over both global views, although the first is the training crop;
-- pseudo-labels are refined image by image, once per background height;
+- pseudo-labels are refined image by image, once per background threshold;
 - class token contrast is a loop over images, anchors and views, which waits for the device.
 """
 
@@ -36,7 +36,7 @@ from mmseg_wsss.models.cam import (
 from mmseg_wsss.structures import image_scores
 
 
-def plain_attention(attn: MultiheadAttention, x: Tensor) -> Tensor:
+def explicit_attention(attn: MultiheadAttention, x: Tensor) -> Tensor:
     """Self-attention of tokens (B, n, D) by its maps (B, heads, n, n)."""
     qkv = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key, value = qkv.unbind(0)
@@ -46,20 +46,20 @@ def plain_attention(attn: MultiheadAttention, x: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class PlainToCo(ToCo):
+class ReferenceToCo(ToCo):
     """See the module; arguments are those of ``ToCo`` with every loss on."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         for layer in self.backbone.layers:
-            layer.attn.forward = MethodType(plain_attention, layer.attn)
+            layer.attn.forward = MethodType(explicit_attention, layer.attn)
 
     def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """All terms of the training objective; see ``ToCo.loss``."""
         images, label = inputs['img'], image_scores(data_samples)
-        cam, cam_aux = (maps * label[:, :, None, None] for maps in self._plain_cams(images))
+        cam, cam_aux = (maps * label[:, :, None, None] for maps in self._reference_cams(images))
         valid = self.valid_mask(images, data_samples)
-        contrast = self._plain_class_contrast(inputs, cam_aux)
+        contrast = self._reference_class_contrast(inputs, cam_aux)
 
         maps = self.backbone(images)
         logits = self.decode_head(maps)
@@ -74,7 +74,7 @@ class PlainToCo(ToCo):
         )
         if self.has_begun('loss_seg'):
             unit = self.data_preprocessor.to_unit(images)
-            pseudo = self._plain_pseudo_label(cam, unit, label, valid)
+            pseudo = self._reference_pseudo_label(cam, unit, label, valid)
             samples = [SegDataSample(gt_sem_seg=PixelData(data=one[None])) for one in pseudo]
             segmentation = self.decode_head.loss_by_feat(logits, samples)
             losses.update({f'decode.{name}': value for name, value in segmentation.items()})
@@ -84,7 +84,7 @@ class PlainToCo(ToCo):
         return losses
 
     @torch.no_grad()
-    def _plain_cams(self, images: Tensor) -> list[Tensor]:
+    def _reference_cams(self, images: Tensor) -> list[Tensor]:
         """Final and auxiliary CAM (B, C, H, W) of all classes."""
         sums = [0, 0]
         for scale in self.cam_scales:
@@ -100,7 +100,7 @@ class PlainToCo(ToCo):
         shifted = [cam - cam.amin((2, 3), keepdim=True) for cam in sums]
         return [cam / (cam.amax((2, 3), keepdim=True) + 1e-5) for cam in shifted]
 
-    def _plain_class_contrast(self, views: dict[str, Tensor], cam_aux: Tensor) -> Tensor:
+    def _reference_class_contrast(self, views: dict[str, Tensor], cam_aux: Tensor) -> Tensor:
         """CTC by loops over images, anchors and positives."""
         self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
@@ -130,8 +130,8 @@ class PlainToCo(ToCo):
         return loss.loss_weight * torch.stack(terms).mean()
 
     @torch.no_grad()
-    def _plain_pseudo_label(self, cam: Tensor, unit: Tensor, label: Tensor, valid: Tensor) -> Tensor:
-        """Refined pseudo-labels (B, H, W), image by image and height by height, of the classes present."""
+    def _reference_pseudo_label(self, cam: Tensor, unit: Tensor, label: Tensor, valid: Tensor) -> Tensor:
+        """Refined pseudo-labels (B, H, W), image by image and threshold by threshold, of the present classes."""
         size = cam.shape[-2:]
         half = tuple(side // 2 for side in size)
         result = torch.full((len(cam), *size), IGNORE, device=cam.device)
@@ -141,8 +141,8 @@ class PlainToCo(ToCo):
             small_image = F.interpolate(image[None], size=half, mode='bilinear', align_corners=False)
             small_cam = F.interpolate(maps[None], size=half, mode='bilinear', align_corners=False)[:, present]
             winners = []
-            for height in (self.high, self.low):
-                scores = F.pad(small_cam, (0, 0, 0, 0, 1, 0), value=height).softmax(dim=1)
+            for threshold in (self.high, self.low):
+                scores = F.pad(small_cam, (0, 0, 0, 0, 1, 0), value=threshold).softmax(dim=1)
                 refined = self.refiner(small_image, scores)
                 full = F.interpolate(refined, size=size, mode='bilinear', align_corners=False)
                 winners.append(names[full.argmax(dim=1)[0]])

@@ -27,7 +27,7 @@ class Pass(NamedTuple):
     fine: Tensor
 
 
-def plain_pass(model: WeakTr, images: Tensor) -> Pass:
+def reference_pass(model: WeakTr, images: Tensor) -> Pass:
     """One pass with explicit attention maps (``OutputPooledWeights`` with maximum)."""
     vit, head = model.backbone, model.cam_head
     x, grid = vit._embed(images)
@@ -53,21 +53,21 @@ def plain_pass(model: WeakTr, images: Tensor) -> Pass:
     return Pass(x[:, :count].mean(dim=-1), coarse, fine.unflatten(-1, grid))
 
 
-def plain_loss(model: WeakTr, images: Tensor, label: Tensor) -> Tensor:
+def reference_loss(model: WeakTr, images: Tensor, label: Tensor) -> Tensor:
     """Sum of the three losses."""
-    token, coarse, fine = plain_pass(model, images)
+    token, coarse, fine = reference_pass(model, images)
     logits = (token, coarse.mean(dim=(-2, -1)), fine.mean(dim=(-2, -1)))
     return sum(F.multilabel_soft_margin_loss(values.float(), label) for values in logits)
 
 
 @torch.no_grad()
-def plain_cams(model: WeakTr, image: Tensor, tags: Tensor) -> Tensor:
+def reference_cams(model: WeakTr, image: Tensor, tags: Tensor) -> Tensor:
     """CAMs (C, H, W) in [0, 1) of one image (1, 3, H, W), zero where ``tags`` (C,) is."""
     size, total = image.shape[-2:], 0
     for scale in model.cam_scales:
         scaled = image if scale == 1 else scale_bicubic(image, scale)
         for flip in (False, True):
-            fine = plain_pass(model, scaled.flip(-1) if flip else scaled).fine.float()
+            fine = reference_pass(model, scaled.flip(-1) if flip else scaled).fine.float()
             fine = F.interpolate(fine, size=size, mode='bilinear', align_corners=False)[0]
             total = total + (fine.flip(-1) if flip else fine)
     result = torch.zeros_like(total)

@@ -1,0 +1,128 @@
+"""Segment photos with a trained network: ``python tools/predict.py CONFIG CHECKPOINT IMAGES --out DIR``.
+
+IMAGES are files and folders. DIR gets ``masks/NAME.png`` (palette PNGs of the photos' sizes), ``overlays/NAME.jpg``
+(the mask over the photo) and ``predictions.json`` (the classes of each photo with their shares of its pixels). Images
+that cannot be read are named, the others are done, and the exit status is 1. A run that was killed goes on where it
+stopped when it is called again, and photos that were added are done then.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file of this config')
+    parser.add_argument('images', nargs='+', help='image files and folders')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of masks and overlays')
+    parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='images of equal size at once')
+    parser.add_argument('--workers', type=int, default=0, metavar='N', help='processes that read ahead')
+    parser.add_argument('--device', help='such as cpu or cuda:1 (default: the GPU, where there is one)')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from mmseg_wsss.apis import Prediction, find_images, init_model, predict
+from mmseg_wsss.datasets.mask_files import is_whole_palette_png, write_mask
+from mmseg_wsss.datasets.transforms.load_image import read_image
+from mmseg_wsss.evaluation import mask_path
+from mmseg_wsss.fileio import file_sha256, unwritable, whole_file, write_text
+from mmseg_wsss.pseudo_labels import Unreadable
+from mmseg_wsss.visualization import colorize, overlay
+
+
+def places(images: list[str], out: Path) -> dict[str, Path]:
+    """Image -> its mask below ``out/masks``, in sub-folders as below the folder that was given.
+
+    Raises:
+        ValueError: two images would become one file.
+    """
+    targets: dict[Path, str] = {}
+    for given in images:
+        for path in find_images(given):
+            target = mask_path(path, out / 'masks', given if os.path.isdir(given) else None)
+            if targets.setdefault(target, path) != path:
+                raise ValueError(f'{path} and {targets[target]} would both become {target}: give each its own --out')
+    return {path: target for target, path in targets.items()}
+
+
+def is_done(image: str, mask: Path) -> bool:
+    """Whether the mask is whole and was made of the image as it is now."""
+    return is_whole_palette_png(mask) and mask.stat().st_mtime >= os.stat(image).st_mtime
+
+
+def write(one: Prediction, mask: Path, out: Path) -> None:
+    """Write the overlay, then the mask, whose presence says that both are there."""
+    photo = read_image(one.path)[..., ::-1]  # BGR to RGB
+    opacity = np.where(one.ids > 0, 0.6, 0.0)[..., None]  # background stays as it is
+    picture = (out / 'overlays' / mask.relative_to(out / 'masks')).with_suffix('.jpg')
+    with whole_file(picture) as temporary:
+        Image.fromarray(overlay(photo, colorize(one.ids, one.palette), opacity)).save(temporary, quality=90)
+    write_mask(mask, one.ids, one.palette)
+
+
+def begin(record: Path, network: dict[str, str]) -> None:
+    """Note which network the folder is of, before its first mask.
+
+    Raises:
+        ValueError: it holds the masks of another network, or such as nobody knows the network of.
+    """
+    there = json.loads(record.read_text(encoding='utf-8'))['network'] if record.is_file() else None
+    if there != network and (there or (record.parent / 'masks').is_dir()):
+        raise ValueError(f'{record.parent}/masks are of another checkpoint or config: choose another --out')
+    write_text(record, json.dumps(dict(network=network, images=[])) + '\n')
+
+
+def summary(targets: dict[str, Path], out: Path, model: nn.Module) -> list[dict]:
+    """What ``predictions.json`` says of the images that have a mask, by the masks."""
+    classes, records = model.dataset_meta['classes'], []
+    for path, target in targets.items():
+        if target.is_file():
+            counts = Image.open(target).histogram()
+            shares = {name: round(n / sum(counts), 4) for name, n in zip(classes, counts, strict=False) if n}
+            records.append(dict(image=path, mask=target.relative_to(out).as_posix(), classes=shares))
+    return records
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Segment what is left; returns the exit status."""
+    args = parse_args(argv)
+    if problem := unwritable(args.out):
+        sys.exit(f'error: --out {problem}')
+    record = args.out / 'predictions.json'
+    try:
+        targets = places(args.images, args.out)
+        model = init_model(args.config, args.checkpoint, device=args.device)
+        recipe = json.dumps([model.cfg.model, model.cfg.test_pipeline], default=str)
+        network = dict(checkpoint=file_sha256(args.checkpoint), config=hashlib.sha256(recipe.encode()).hexdigest())
+        begin(record, network)
+    except (OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    left = [path for path, mask in targets.items() if not is_done(path, mask)]
+    unreadable: list[Unreadable] = []
+    options = dict(batch_size=args.batch_size, num_workers=args.workers, unreadable=unreadable)
+    for one in predict(model, left, **options):
+        write(one, targets[one.path], args.out)
+    found = dict(network=network, images=summary(targets, args.out, model))
+    write_text(record, json.dumps(found, indent=1) + '\n')
+    for one in unreadable:
+        print(f'SKIPPED {one.error}', file=sys.stderr)
+    print(f'{len(left) - len(unreadable)} masks written, {len(targets) - len(left)} were there: {args.out / "masks"}')
+    return int(bool(unreadable))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
