@@ -40,7 +40,6 @@ def test_help_needs_none_of_the_large_libraries():
     [
         ('test.py', ['c', 'c', '--crf', '?'], list(CRF_PRESETS)),
         ('make_pseudo_labels.py', ['c', 'c', '--out', 'o', '--refine', '?'], ['none', *REFINERS]),
-        ('run_two_stage.py', ['c', 'c', '--work-dir', 'o', '--refine', '?'], ['none', *REFINERS]),
         ('analysis_tools/picture_page.py', ['c', 'c', '--refine', '?'], ['none', *REFINERS]),
         ('model_converters/published.py', ['?', 'in', 'out'], list(LAYOUTS)),
         ('dataset_converters/image_labels.py', ['s', 'o', '--classes', 'c', '--from', '?'], None),
@@ -57,6 +56,8 @@ def test_choices_are_those_of_the_package(tool, arguments, names, capsys):
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'option'),
     [
+        ('run.py', ['.', '--tags', '{file}', '--out', '{bad}'], '--out'),
+        ('predict.py', ['{file}', '{file}', '{file}', '--out', '{bad}'], '--out'),
         ('test.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
         ('make_pseudo_labels.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
         ('run_two_stage.py', ['{file}', '{file}', '--work-dir', '{bad}'], '--work-dir'),

@@ -120,7 +120,7 @@ def check_log(lines: list[str]) -> None:
     assert [line.split(': ')[0] for line in told[1:]] == ['optimizer'] * 3 + ['weights'] * (len(told) - 4)
     settings = ['lr 0.0001, weight decay 0.01', 'not trained', 'lr 0.001, weight decay 0.01']
     assert [line.split(': ')[1] for line in told[1:4]] == settings
-    assert told[3].endswith(', cam_head (768 values), aux_cam_head (768 values), projector (5,771,520 values)')
+    assert told[3].endswith(', cam_head (48 values), aux_cam_head (48 values), projector (5,034,240 values)')
     assert len(told) < 14
 
 

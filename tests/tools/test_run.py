@@ -1,7 +1,6 @@
 """``mmseg-wsss run``: from photos and tags to masks, with networks of a few iterations."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -109,7 +108,7 @@ def test_what_is_wrong_stops_before_anything_is_trained(tool, photos, weights, t
     assert f"tags.csv:3: 'baech/2' is not in {photos}" in capsys.readouterr().err
     (tmp_path / 'tags.csv').write_text('file,tags\nbeach/1.jpg,fish\n')
     assert tool.main([str(photos), *options, '--weights', str(tmp_path / 'tags.csv')]) == 2
-    assert re.search(r'tags.csv: .*(refused|cannot be read)', capsys.readouterr().err)
+    assert 'tags.csv: no checkpoint: the file has 27 bytes' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         tool.main([str(photos), *options, '--out', str(photos / 'masks')])
     assert 'is in the folder of the photos' in capsys.readouterr().err
