@@ -112,6 +112,7 @@ def prepare(args: argparse.Namespace) -> dict[str, Path]:
         return configs
     recipe = choose_recipe(weights, tagged=len(photos.names), photos=len(photos.names) + photos.untagged)
     print(describe(photos, recipe), flush=True)
+    manifest.write({})
     root = args.photos
     if max(longest_side(root / name) for name in photos.names) > 1.5 * SIDE:
         root = args.out / 'work' / 'photos'
@@ -125,7 +126,6 @@ def prepare(args: argparse.Namespace) -> dict[str, Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as temporary:
             cfg.dump(temporary)
-    manifest.write({})
     return configs
 
 

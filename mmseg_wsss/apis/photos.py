@@ -15,6 +15,7 @@ from mmseg.registry import MODELS
 
 from ..cores import usable_cores
 from ..datasets import ImageTagDataset
+from ..datasets.image_files import check_images
 from ..datasets.image_labels import Problems, TagFile
 from ..datasets.image_labels.problems import NO_ENTRY
 from ..models.backbones.vit_checkpoint import read_vit_state_dict
@@ -66,8 +67,9 @@ def read_photos(folder: Path, tags: Path, wanted: Sequence[str] = ()) -> Photos:
         )
     infos = dataset.gather(problems)
     unlisted = problems.take(NO_ENTRY)
-    problems.raise_if_any()
     tagged = [info for info in infos if info['gt_label'].size]
+    check_images((info['img_path'] for info in tagged), problems)
+    problems.raise_if_any()
     counts = Counter(classes[k] for info in tagged for k in info['gt_label'])
     names = [Path(os.path.relpath(info['img_path'], folder)).as_posix() for info in tagged]
     return Photos(classes, dropped, names, dict(counts), len(infos) - len(tagged) + len(unlisted))

@@ -51,6 +51,10 @@ def test_what_is_wrong_is_said_before_anything_starts(folder, tags):
         f"'gone' is not in {folder}",
         f"'lost' is not in {folder}",
     ]
+    tags.write_text('file,tags\nbeach/1.jpg,fish\n')
+    (folder / 'beach/1.jpg').write_bytes((folder / 'beach/1.jpg').read_bytes()[:300])
+    with pytest.raises(ImageLabelError, match=r'image that cannot be read \(1\):\n  .*beach/1.jpg: '):
+        read_photos(folder, tags)
     tags.write_text('file,tags\nhome.png,\n')
     with pytest.raises(ValueError, match=r'tags.csv: no photo has a tag'):
         read_photos(folder, tags)

@@ -122,3 +122,27 @@ def test_other_tags_need_another_folder(tool, photos, weights, tmp_path, capsys,
     (tmp_path / 'tags.csv').write_text('file,tags\nbeach/1.jpg,fish\n')
     assert tool.main(arguments) == 2
     assert 'was made with other settings' in capsys.readouterr().err
+
+
+def test_interrupted_while_it_copies_photos_it_goes_on(tool, photos, weights, tmp_path, monkeypatch):
+    arguments = [str(photos), '--tags', str(tmp_path / 'tags.csv'), '--weights', str(weights)]
+    copies = tool.small_copies
+
+    def interrupted(root, names, out, **options):
+        copies(root, names[:1], out, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool, 'small_copies', interrupted)
+    (photos / 'a.png').write_bytes((photos / 'new.png').read_bytes())
+    (tmp_path / 'tags.csv').write_text('file,tags\na.png,bird\nhome.png,bird;boat\n')
+    with pytest.raises(KeyboardInterrupt):
+        tool.main(arguments)
+    assert (tmp_path / 'photos_masks/work/photos/a.png').is_file()
+    monkeypatch.setattr(tool, 'small_copies', copies)
+    called = []
+    monkeypatch.setattr(tool, 'call', lambda *command: called.append(command[0]))
+    monkeypatch.setattr(tool, 'last_checkpoint', lambda *_: 'iter_1.pth')
+    assert tool.main(arguments) == 0
+    assert called == ['run_two_stage.py', 'predict.py']
+    assert (tmp_path / 'photos_masks/work/photos/home.jpg').is_file()
+    assert (tmp_path / 'photos_masks/configs/weaktr-seg.py').is_file()

@@ -95,7 +95,7 @@ def refined_label(
     small_cam = F.interpolate(cam, size=half, mode='bilinear', align_corners=False)
     small_images = F.interpolate(images, size=half, mode='bilinear', align_corners=False)
     absent = F.pad(scores == 0, (1, 0))[:, :, None, None]  # background is always present
-    # both heights in one batch: (2B, C + 1, h, w)
+    # both thresholds in one batch: (2B, C + 1, h, w)
     stacked = torch.cat([F.pad(small_cam, (0, 0, 0, 0, 1, 0), value=background) for background in (high, low)])
     probability = stacked.masked_fill(absent.repeat(2, 1, 1, 1), float('-inf')).softmax(dim=1)
     refined = refiner(small_images, probability)

@@ -34,7 +34,7 @@ def require_tokens(method: str, backbone: Mapping[str, Any]) -> None:
         remedy = "Write backbone=dict(_delete_=True, type='TokenViT', arch='deit-small', ...)"
     raise TypeError(
         f'{method} cannot work with model.backbone={kind.__name__}: it needs a vision transformer with the method '
-        'tokens(images, *, watch=None) -> Tokens (patch tokens as maps, class tokens, what the attention showed). '
+        'tokens(images, *, record=None) -> Tokens (patch tokens as maps, class tokens, what was recorded). '
         f'{remedy}, or add the method to a backbone of your own (mmseg_wsss/models/backbones/token_vit.py)'
     )
 
