@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -24,7 +25,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='images of equal size at once')
     parser.add_argument('--workers', type=int, default=0, metavar='N', help='processes that read ahead')
     parser.add_argument('--device', help='such as cpu or cuda:1 (default: the GPU, where there is one)')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.batch_size < 1 or args.workers < 0:
+        parser.error('--batch-size must be at least 1, --workers at least 0')
+    return args
 
 
 if __name__ == '__main__':
@@ -32,9 +36,9 @@ if __name__ == '__main__':
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
-from mmseg_wsss.apis import Prediction, find_images, init_model, predict
+from mmseg_wsss.apis import Prediction, init_model, list_images, predict
+from mmseg_wsss.datasets.label_map import LABEL_MAP, write_label_map
 from mmseg_wsss.datasets.mask_files import is_whole_palette_png, write_mask
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.evaluation import mask_path
@@ -43,19 +47,26 @@ from mmseg_wsss.pseudo_labels import Unreadable
 from mmseg_wsss.visualization import colorize, overlay
 
 
-def places(images: list[str], out: Path) -> dict[str, Path]:
+def masks_of(images: list[str], out: Path, earlier: list[dict]) -> dict[str, Path]:
     """Image -> its mask below ``out/masks``, in sub-folders as below the folder that was given.
 
+    Args:
+        images: files and folders.
+        out: folder of the masks.
+        earlier: the images of an earlier call, of which ``out`` may have masks.
+
     Raises:
-        ValueError: two images would become one file.
+        FileNotFoundError, ValueError: an image is missing, or two would become one file.
     """
-    targets: dict[Path, str] = {}
-    for given in images:
-        for path in find_images(given):
-            target = mask_path(path, out / 'masks', given if os.path.isdir(given) else None)
-            if targets.setdefault(target, path) != path:
-                raise ValueError(f'{path} and {targets[target]} would both become {target}: give each its own --out')
-    return {path: target for target, path in targets.items()}
+    targets = {out / one['mask']: one['image'] for one in earlier}
+    found: dict[str, Path] = {}
+    for given in map(os.path.abspath, images):
+        for path in list_images(given):
+            found[path] = mask_path(path, out / 'masks', given if os.path.isdir(given) else None)
+            other = targets.setdefault(found[path], path)
+            if other != path:
+                raise ValueError(f'{path} and {other} would both become {found[path]}: give each its own --out')
+    return found
 
 
 def is_done(image: str, mask: Path) -> bool:
@@ -73,27 +84,30 @@ def write(one: Prediction, mask: Path, out: Path) -> None:
     write_mask(mask, one.ids, one.palette)
 
 
-def begin(record: Path, network: dict[str, str]) -> None:
-    """Note which network the folder is of, before its first mask.
+def earlier_images(record: Path, network: dict[str, str]) -> list[dict]:
+    """The images of earlier calls.
 
     Raises:
-        ValueError: it holds the masks of another network, or such as nobody knows the network of.
+        ValueError: the folder has masks of another network, or of an unknown one.
     """
-    there = json.loads(record.read_text(encoding='utf-8'))['network'] if record.is_file() else None
-    if there != network and (there or (record.parent / 'masks').is_dir()):
+    there = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
+    if there.get('network') == network:
+        return there['images']
+    if there or (record.parent / 'masks').is_dir():
         raise ValueError(f'{record.parent}/masks are of another checkpoint or config: choose another --out')
-    write_text(record, json.dumps(dict(network=network, images=[])) + '\n')
+    return []
 
 
-def summary(targets: dict[str, Path], out: Path, model: nn.Module) -> list[dict]:
-    """What ``predictions.json`` says of the images that have a mask, by the masks."""
-    classes, records = model.dataset_meta['classes'], []
+def write_record(record: Path, network: dict[str, str], targets: dict[str, Path], classes: Sequence[str]) -> None:
+    """Write ``predictions.json``: what the masks say of the images that have one, and which images those are."""
+    images = []
     for path, target in targets.items():
-        if target.is_file():
+        images.append(dict(image=path, mask=target.relative_to(record.parent).as_posix()))
+        if is_whole_palette_png(target):
             counts = Image.open(target).histogram()
             shares = {name: round(n / sum(counts), 4) for name, n in zip(classes, counts, strict=False) if n}
-            records.append(dict(image=path, mask=target.relative_to(out).as_posix(), classes=shares))
-    return records
+            images[-1]['classes'] = shares
+    write_text(record, json.dumps(dict(network=network, images=images), indent=1) + '\n')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,21 +117,25 @@ def main(argv: list[str] | None = None) -> int:
         sys.exit(f'error: --out {problem}')
     record = args.out / 'predictions.json'
     try:
-        targets = places(args.images, args.out)
         model = init_model(args.config, args.checkpoint, device=args.device)
         recipe = json.dumps([model.cfg.model, model.cfg.test_pipeline], default=str)
         network = dict(checkpoint=file_sha256(args.checkpoint), config=hashlib.sha256(recipe.encode()).hexdigest())
-        begin(record, network)
+        earlier = earlier_images(record, network)
+        targets = masks_of(args.images, args.out, earlier)
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    classes, palette = model.dataset_meta['classes'], model.dataset_meta['palette']
+    noted = {one['image']: args.out / one['mask'] for one in earlier} | targets
+    write_record(record, network, noted, classes)  # before the first mask: a later call knows whose it is
+    write_label_map(args.out / 'masks' / LABEL_MAP, classes, palette)
     left = [path for path, mask in targets.items() if not is_done(path, mask)]
     unreadable: list[Unreadable] = []
     options = dict(batch_size=args.batch_size, num_workers=args.workers, unreadable=unreadable)
     for one in predict(model, left, **options):
         write(one, targets[one.path], args.out)
-    found = dict(network=network, images=summary(targets, args.out, model))
-    write_text(record, json.dumps(found, indent=1) + '\n')
+    noted = {path: mask for path, mask in noted.items() if mask.is_file()}
+    write_record(record, network, noted, classes)
     for one in unreadable:
         print(f'SKIPPED {one.error}', file=sys.stderr)
     print(f'{len(left) - len(unreadable)} masks written, {len(targets) - len(left)} were there: {args.out / "masks"}')

@@ -7,8 +7,11 @@ trained) and ``work``. A run that was interrupted goes on when it is called agai
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+
+NAMES = ('deit_tiny', 'deit_small', 'deit_base')  # in the zoo, with the normalisation of the configs
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -19,11 +22,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--tags', type=Path, required=True, metavar='FILE', help='CSV with the header file,tags, or JSON')
     add('--out', type=Path, metavar='DIR', help='where everything goes (default: PHOTOS_masks)')
     add('--classes', nargs='+', default=[], metavar='TAG', help='tags to learn; others are dropped (default: all)')
-    add('--weights', default='deit_tiny', metavar='FILE_OR_NAME', help='pretrained ViT with patches of 16 pixels')
+    add(
+        '--weights',
+        default='deit_tiny',
+        metavar='FILE_OR_NAME',
+        help=f'plain ViT: {", ".join(NAMES)}, or a file of one with patches of 16 pixels that was trained with '
+        "ImageNet's mean and standard deviation (default: deit_tiny)",
+    )
     add('--seed', type=int, default=0)
     args = parser.parse_args(argv)
     args.photos = args.photos.resolve()
     args.out = (args.out or args.photos.with_name(f'{args.photos.name}_masks')).resolve()
+    if args.weights not in NAMES and not Path(args.weights).is_file():
+        parser.error(f'--weights {args.weights}: no such file; the names are {", ".join(NAMES)}')
     if args.photos in (args.out, *args.out.parents):
         parser.error(f'--out {args.out} is in the folder of the photos, where its pictures would be taken for photos')
     return args
@@ -33,7 +44,9 @@ if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
 from mmengine.config import Config
-from run_two_stage import call, last_checkpoint
+from mmseg.registry import MODELS
+from predict import main as predict
+from run_two_stage import last_checkpoint, run_two_stage
 
 from mmseg_wsss.apis.photos import FEW, Photos, Recipe, choose_recipe, read_photos
 from mmseg_wsss.checkpoints import fetch
@@ -46,17 +59,28 @@ SIDE = 640  # longer side of the copies to learn from, where photos are larger
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'weaktr'
 
 
+def label_refiner() -> str:
+    """The dense CRF, as WeakTr has it; PAR where pydensecrf, which has to be compiled, is not installed."""
+    try:
+        MODELS.build(dict(type='DenseCRF'))
+    except ImportError:
+        return 'par'
+    return 'crf-labels'
+
+
 def describe(photos: Photos, recipe: Recipe) -> str:
     """What was found and what is going to be done."""
     few = [name for name in photos.classes if photos.counts[name] < FEW]
+    count = len(photos.names)
     lines = [
-        f'{len(photos.names)} photos with tags, {photos.untagged} without (they get masks, and teach nothing)',
+        f'{count} photos with tags, {photos.untagged} without (they get masks, and teach nothing)',
         f'{len(photos.classes)} classes: ' + ', '.join(f'{name} {photos.counts[name]}' for name in photos.classes),
         *[f'WARNING: fewer than {FEW} photos of {", ".join(few)}: misspelt? (--classes chooses)'] * bool(few),
         f'{recipe.arch}, by the width of the weights; {"bfloat16" if recipe.bfloat16 else "float32"}, the faster on '
         f'{recipe.why}',
-        f'{recipe.cam_iters} iterations of 32 photos, then {recipe.seg_iters} of 8 on the labels that come out: '
-        '60 epochs, within what is worth the time on this hardware',
+        f'{recipe.cam_iters} iterations of 32 photos ({32 * recipe.cam_iters / count:.0f} times each), then '
+        f'{recipe.seg_iters} of 8 on the labels that come out ({8 * recipe.seg_iters / count:.0f} times each)',
+        f'labels refined by: {label_refiner()}',
         f'this will take about {recipe.seconds / 60:.0f} minutes (estimated from a training step)',
     ]
     return '\n'.join(lines)
@@ -105,7 +129,7 @@ def prepare(args: argparse.Namespace) -> dict[str, Path]:
     """
     configs = {stage: args.out / 'configs' / f'weaktr-{stage}.py' for stage in ('cam', 'seg')}
     photos = read_photos(args.photos, args.tags, args.classes)
-    weights = args.weights if Path(args.weights).is_file() else str(fetch(args.weights))
+    weights = str(fetch(args.weights) if args.weights in NAMES else Path(args.weights).resolve())
     settings = dict(photos=args.photos, tags=file_sha256(args.tags), weights=file_sha256(weights), seed=args.seed)
     manifest = Manifest(args.out / 'work', dict(settings, classes=photos.classes))
     if manifest.read() is not None and all(path.is_file() for path in configs.values()):
@@ -139,12 +163,15 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the running command ends too
     work, workers = args.out / 'work', str(usable_cores())
-    call('run_two_stage.py', *configs.values(), '--work-dir', work, '--seed', args.seed, '--workers', workers)
+    labels = ['--workers', workers, '--refine', label_refiner()]
+    run_two_stage(configs['cam'], configs['seg'], work, seed=args.seed, labels=labels)
     checkpoint = last_checkpoint(work / 'seg', Config.fromfile(configs['seg']))
-    call('predict.py', configs['seg'], checkpoint, args.photos, '--out', args.out, '--workers', workers)
-    print(f'Other photos: mmseg-wsss predict {configs["seg"]} {checkpoint} PHOTOS --out DIR')
-    return 0
+    network = [str(configs['seg']), str(checkpoint)]
+    status = predict([*network, str(args.photos), '--out', str(args.out), '--workers', workers])
+    print(f'Other photos: mmseg-wsss predict {" ".join(network)} PHOTOS --out DIR')
+    return status
 
 
 if __name__ == '__main__':

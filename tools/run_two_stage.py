@@ -142,7 +142,6 @@ def run_two_stage(
     if any(list(one or ()) != list(classes[0] or ()) for one in classes):
         raise SystemExit(f'error: the stages have different classes: {classes}')
     init_default_scope(cam.cfg.get('default_scope', 'mmseg'))
-    MODELS.build({'type': 'DenseCRF'})
     given = any(one.startswith('--threshold') for one in labels)
     sweep = choose_source(cam.cfg.model) == 'cam' and cam.has_masks and not given
     labels = ['--out', str(out), '--images', 'train', '--refine', 'crf-labels', *['--sweep'] * sweep, *labels]
@@ -151,6 +150,8 @@ def run_two_stage(
     fixed = dict(out=str(out), images='train', source=None, shard=None, launcher='none', cfg_options=None)
     if any(getattr(wanted, name) != value for name, value in fixed.items()):
         raise SystemExit(f'error: not to be given here: --{", --".join(fixed)}'.replace('_', '-'))
+    if seg.has_masks or wanted.refine.startswith('crf'):
+        MODELS.build({'type': 'DenseCRF'})
     if sweep and not (wanted.split or wanted.sweep_split):
         labels += ['--sweep-split', cam.images.get('ann_file', '')]
 

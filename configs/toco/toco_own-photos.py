@@ -15,6 +15,8 @@ checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf
 crop = 256  # pixels, a multiple of 64
 max_iters = 2000  # of 8 images each
 
+if crop % 64:
+    raise ValueError(f'crop is {crop}; it must be a multiple of 64')
 # Everything below follows from these values. A config that inherits this one does not change it by setting them anew.
 _base_ = [
     'mmseg_wsss::_base_/models/toco_vit-b16.py',

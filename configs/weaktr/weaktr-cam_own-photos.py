@@ -15,6 +15,8 @@ checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf
 crop = 224  # pixels, a multiple of 16
 max_iters = 600  # of 32 images each
 
+if crop % 16:
+    raise ValueError(f'crop is {crop}; it must be a multiple of 16')
 # Everything below follows from these values. A config that inherits this one does not change it by setting them anew.
 _base_ = [
     'mmseg_wsss::_base_/models/weaktr-cam_deit-s16.py',

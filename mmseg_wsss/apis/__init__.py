@@ -1,5 +1,5 @@
 """Trained networks in Python: ``model = init_model(config, checkpoint)``, then ``predict(model, images)``."""
 
-from .inference import Prediction, find_images, init_model, predict
+from .inference import Prediction, init_model, list_images, predict
 
-__all__ = ['Prediction', 'find_images', 'init_model', 'predict']
+__all__ = ['Prediction', 'init_model', 'list_images', 'predict']

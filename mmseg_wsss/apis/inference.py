@@ -17,11 +17,11 @@ from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ..datasets.image_labels.names import IMAGE_SUFFIXES, list_files
+from ..datasets.image_labels.names import IMAGE_SUFFIXES, UNREAD_SUFFIXES, image_name, list_files
 from ..datasets.palette import voc_palette
 from ..models import CAMSegmentor
 from ..progress import progress_bar
-from ..pseudo_labels import Unreadable, choose_source, load_model, sample_or_unreadable, without_masks
+from ..pseudo_labels import Unreadable, as_it_is, choose_source, load_model, sample_or_unreadable, without_masks
 from ..structures import class_probabilities
 
 Image = str | os.PathLike | np.ndarray
@@ -76,8 +76,8 @@ def init_model(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the checkpoint does not fit the config, neither names the classes, or CAMs are wanted of a network
-            that has none.
+        ValueError: the checkpoint does not fit the config, neither names the classes, there are more than 256 of them,
+            CAMs are wanted of a network that has none, or there is no such device.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -88,9 +88,16 @@ def init_model(
     if isinstance(model, CAMSegmentor) and not model.with_decode_head:  # its CAMs are all that it has
         model.test_cfg['cam'] = True
     if cfg.get('test_pipeline') is None:  # where mmseg's own functions look for it
+        if cfg.get('test_dataloader') is None:
+            raise ValueError(f'{cfg.filename} has neither a test_pipeline nor a test_dataloader')
         cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
     model.cfg, model.dataset_meta = cfg, model.dataset_meta or _classes_of(cfg)
-    return model if device is None else model.to(device)
+    if len(model.dataset_meta['classes']) > 256:
+        raise ValueError(f'masks hold at most 256 classes, got {len(model.dataset_meta["classes"])}')
+    try:
+        return model if device is None else model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'device {device}: {error}') from error
 
 
 @torch.no_grad()
@@ -125,8 +132,10 @@ def predict(
         FileNotFoundError: there is no such file or folder.
         ValueError: a folder has no images; or an image cannot be read and there is no ``unreadable``.
     """
-    samples = _Samples(find_images(images), model.cfg)
-    loader = DataLoader(samples, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
+    if batch_size < 1:
+        raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+    samples = _Samples(list_images(images), model.cfg)
+    loader = DataLoader(samples, batch_size=None, num_workers=num_workers, collate_fn=as_it_is)
     with progress_bar(total=len(samples), text='predict', delay=2) as bar:
         for batch in _batches(loader, batch_size):
             bar.update(len(batch))
@@ -138,7 +147,7 @@ def predict(
                 yield from (_prediction(model, sample) for sample in model.test_step(pseudo_collate(batch)))
 
 
-def find_images(images: Image | Sequence[Image]) -> list[Image]:
+def list_images(images: Image | Sequence[Image]) -> list[Image]:
     """Files and arrays in order, each folder replaced by the images below it; raises as :func:`predict` does."""
     found: list[Image] = []
     for one in [images] if isinstance(images, Image) else images:
@@ -148,9 +157,12 @@ def find_images(images: Image | Sequence[Image]) -> list[Image]:
             found.append(one)
         elif os.path.isdir(one):
             names = list_files(one, IMAGE_SUFFIXES)
+            read = set(map(image_name, names))
+            # such as HEIC: to be named among those that cannot be read, unless it was converted
+            names += [name for name in list_files(one, UNREAD_SUFFIXES) if image_name(name) not in read]
             if not names:
                 raise ValueError(f'{os.fspath(one)}: no image in this folder ({", ".join(IMAGE_SUFFIXES)})')
-            found += [os.path.join(one, name) for name in names]
+            found += [os.path.join(one, name) for name in sorted(names)]
         elif os.path.isfile(one):
             found.append(os.fspath(one))
         else:
@@ -186,10 +198,6 @@ def _classes_of(cfg: Config) -> dict[str, Any]:
             'add classes=(...) to test_dataloader.dataset'
         )
     return dict(classes=('background', *names), palette=voc_palette(len(names) + 1))
-
-
-def _as_it_is(sample: Any) -> Any:
-    return sample
 
 
 def _batches(samples: Iterable[dict | Unreadable], size: int) -> Iterator[list]:

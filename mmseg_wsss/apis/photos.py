@@ -17,10 +17,12 @@ from ..cores import usable_cores
 from ..datasets import ImageTagDataset
 from ..datasets.image_files import check_images
 from ..datasets.image_labels import Problems, TagFile
+from ..datasets.image_labels.names import composed
 from ..datasets.image_labels.problems import NO_ENTRY
 from ..models.backbones.vit_checkpoint import read_vit_state_dict
 
 FEW = 5  # photos of a class
+_PATCHES = 'patch_embed.projection.weight'
 _ARCHS = {192: 'deit-tiny', 384: 'deit-small', 768: 'deit-base'}  # by the width of the tokens
 # The cost of an image in either training, of a label and of a mask, in training steps of one image of 224 x 224; and
 # the CRF of a label in seconds of a core. Measured with DeiT-Tiny on two cores.
@@ -53,7 +55,8 @@ def read_photos(folder: Path, tags: Path, wanted: Sequence[str] = ()) -> Photos:
         ValueError: there is no tag, or no photo has a wanted one.
     """
     problems = Problems()
-    found = {tag for entry in TagFile(path=tags).read((), problems) for tag in entry.tags}
+    found = {composed(tag) for entry in TagFile(path=tags).read((), problems) for tag in entry.tags}
+    wanted = [composed(tag) for tag in wanted]
     problems.raise_if_any()
     missing = sorted(set(wanted) - found)
     if missing or not found:
@@ -99,11 +102,16 @@ def choose_recipe(weights: str, *, tagged: int, photos: int) -> Recipe:
         photos: photos to segment.
 
     Raises:
-        ValueError: the weights have a width that no network here has.
+        ValueError: the weights are of no network here.
     """
-    width = read_vit_state_dict(weights)['cls_token'].shape[-1]
-    if width not in _ARCHS:
-        raise ValueError(f'{weights}: tokens of width {width}; a ViT of width {", ".join(map(str, _ARCHS))} is needed')
+    state = read_vit_state_dict(weights)
+    width, patch = (state[key].shape[-1] if key in state else 0 for key in ('cls_token', _PATCHES))
+    if width not in _ARCHS or patch != 16:
+        widths = ', '.join(map(str, _ARCHS))
+        raise ValueError(
+            f'{weights}: tokens of width {width}, patches of {patch} pixels; '
+            f'a plain ViT of width {widths} with patches of 16 is needed'
+        )
     on_gpu = get_device() != 'cpu'
     low, high = (1000, 10000) if on_gpu else (200, 600)
     cam_iters = min(max(60 * tagged // 32, low), high)

@@ -87,7 +87,7 @@ def image_error(path: str) -> str | None:
                 image.verify()
             elif image.format not in ('JPEG', 'MPO') or not _ends_as_jpeg(path):
                 image.load()
-    except (*UNREADABLE_ERRORS, Image.DecompressionBombError) as error:
+    except UNREADABLE_ERRORS as error:
         return str(error)
     return None
 

@@ -17,7 +17,7 @@ WRONG_ID = 'mask with ids that no class has'
 
 _EXIF_ORIENTATION = 0x0112
 # What Pillow raises for files that are not images, are truncated or damaged; a broken PNG chunk is a SyntaxError.
-UNREADABLE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+UNREADABLE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class MaskContent(NamedTuple):
@@ -45,7 +45,7 @@ def open_mask(path: str | Path) -> Iterator[Image.Image]:
             mode = mask.mode
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{path}: no such mask file') from error
-    except (*UNREADABLE_ERRORS, Image.DecompressionBombError) as error:
+    except UNREADABLE_ERRORS as error:
         raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
     raise ValueError(
         f'{path}: a mask of mode {mode}; a palette or 8-bit gray PNG with a class id per pixel is needed, as '

@@ -1,6 +1,6 @@
 """Pseudo-labels as a folder of masks, from any network with CAMs or any trained segmentation network."""
 
-from .images import ImageList, Unreadable, build_dataset, sample_or_unreadable, without_masks
+from .images import ImageList, Unreadable, as_it_is, build_dataset, sample_or_unreadable, without_masks
 from .labelling import label_images
 from .manifest import Manifest, ManifestError
 from .refine_option import REFINERS, refiner_of
@@ -19,6 +19,7 @@ __all__ = [
     'Shard',
     'ShardError',
     'Unreadable',
+    'as_it_is',
     'build_dataset',
     'choose_source',
     'label_images',

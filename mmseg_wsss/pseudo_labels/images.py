@@ -118,7 +118,7 @@ class ImageList(Dataset):
 
     def load(self, indices: Sequence[int], num_workers: int = 0) -> Iterator[tuple[int, dict | Unreadable]]:
         """Read these images in this order, in ``num_workers`` processes ahead of the network."""
-        return iter(DataLoader(Subset(self, indices), batch_size=None, num_workers=num_workers, collate_fn=_as_it_is))
+        return iter(DataLoader(Subset(self, indices), batch_size=None, num_workers=num_workers, collate_fn=as_it_is))
 
     def mask(self, index: int) -> Path:
         """The mask's file."""
@@ -172,7 +172,7 @@ def are_whole(mask: Path, soft: Path | None) -> bool:
     return (soft is None or zipfile.is_zipfile(soft)) and is_whole_palette_png(mask)
 
 
-def _as_it_is(sample: Any) -> Any:
+def as_it_is(sample: Any) -> Any:
     """Samples have different sizes and are not batched."""
     return sample
 

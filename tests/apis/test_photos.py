@@ -40,6 +40,12 @@ def test_wanted_classes_in_their_order_and_the_others_dropped(folder, tags):
     assert (found.names, found.dropped, found.untagged) == (['beach/1.jpg'], ('fish',), 3)
 
 
+def test_tags_of_macos_and_typed_ones_are_one(folder, tags):
+    tags.write_text('file,tags\nbeach/1.jpg,Ku\u0308he\nbeach/2.jpg,K\u00fche\n')
+    assert read_photos(folder, tags).counts == {'K\u00fche': 2}
+    assert read_photos(folder, tags, ['Ku\u0308he']).classes == ('K\u00fche',)
+
+
 def test_what_is_wrong_is_said_before_anything_starts(folder, tags):
     with pytest.raises(ValueError, match=r"tags.csv: no photo has the tag 'brid'"):
         read_photos(folder, tags, ['brid'])
@@ -62,8 +68,12 @@ def test_what_is_wrong_is_said_before_anything_starts(folder, tags):
 
 @pytest.fixture
 def weights(tmp_path):
-    def write(width):
-        torch.save({'cls_token': torch.zeros(1, 1, width)}, tmp_path / f'{width}.pth')
+    def write(width, patch=16):
+        state = {
+            'cls_token': torch.zeros(1, 1, width),
+            'patch_embed.projection.weight': torch.zeros(1, 3, patch, patch),
+        }
+        torch.save(state, tmp_path / f'{width}.pth')
         return str(tmp_path / f'{width}.pth')
 
     return write
@@ -89,8 +99,11 @@ def test_the_faster_number_format_and_the_time_that_follows(weights, monkeypatch
 
 
 def test_a_width_that_no_network_has(weights):
-    with pytest.raises(ValueError, match=r'64.pth: tokens of width 64; a ViT of width 192, 384, 768 is needed'):
+    wanted = 'a plain ViT of width 192, 384, 768 with patches of 16 is needed'
+    with pytest.raises(ValueError, match=f'64.pth: tokens of width 64, patches of 16 pixels; {wanted}'):
         choose_recipe(weights(64), tagged=1, photos=1)
+    with pytest.raises(ValueError, match=f'384.pth: tokens of width 384, patches of 14 pixels; {wanted}'):
+        choose_recipe(weights(384, patch=14), tagged=1, photos=1)
 
 
 def test_a_step_is_really_made():

@@ -62,6 +62,7 @@ def test_choices_are_those_of_the_package(tool, arguments, names, capsys):
         ('make_pseudo_labels.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
         ('run_two_stage.py', ['{file}', '{file}', '--work-dir', '{bad}'], '--work-dir'),
         ('analysis_tools/picture_page.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
+        ('dataset_converters/masks_to_coco.py', ['m', '{bad}', '--images', 'i'], 'OUT'),
         ('dataset_converters/check.py', ['{file}', '--json', '{bad}'], '--json'),
         ('dataset_converters/image_labels.py', ['s', '{bad}', '--from', 'csv', '--classes', 'c'], 'OUT'),
         ('dataset_converters/voc_subset.py', ['r', '--name', 'n', '--classes', 'c', '--out', '{bad}'], '--out'),

@@ -141,3 +141,9 @@ def test_test_time_augmentation_sees_photos_in_the_size_of_the_test(photos, tmp_
     assert inputs(cfg.test_pipeline)['inputs'].shape == (3, 230, 384)
     shapes = [tuple(image.shape) for image in inputs(cfg.tta_pipeline)['inputs']]
     assert shapes == [(3, 230, 384)] * 2 + [(3, 288, 480)] * 2 + [(3, 346, 576)] * 2
+
+
+@pytest.mark.parametrize('name', ['toco/toco', 'weaktr/weaktr-cam', 'weaktr/weaktr-seg'])
+def test_a_crop_of_broken_patches_is_refused(name, photos):
+    with pytest.raises(ValueError, match='crop is 250; it must be a multiple of'):
+        Config.fromfile(edited(f'{name}_own-photos.py', photos, crop=250))

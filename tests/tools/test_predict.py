@@ -70,9 +70,12 @@ def test_the_second_time_does_what_is_left(run, data, tmp_path, capsys):
 
 def test_bad_files_are_named_and_the_rest_is_done(run, data, tmp_path, capsys):
     (data / 'images/a/2.png').write_text('too many requests')
+    (data / 'images/a/phone.heic').write_text('of a telephone')
+    (data / 'images/a/0.heic').write_text('converted to 0.png')
     assert run() == 1
     captured = capsys.readouterr()
-    assert f'SKIPPED {data}/images/a/2.png: cannot be read as an image' in captured.err
+    told = [line.split(' as an image')[0] for line in captured.err.splitlines() if 'SKIPPED' in line]
+    assert told == [f'SKIPPED {data}/images/a/{name}: cannot be read' for name in ('2.png', 'phone.heic')]
     assert captured.out.startswith('5 masks written, 0 were there')
     assert len(json.loads((tmp_path / 'out/predictions.json').read_text())['images']) == 5
 
@@ -84,6 +87,34 @@ def test_other_weights_need_another_folder(run, data, capsys):
     assert 'out/masks are of another checkpoint or config: choose another --out' in capsys.readouterr().err
     (data.parent / 'out/predictions.json').unlink()
     assert run() == 2
+
+
+def test_a_later_call_adds_images_and_takes_no_mask_of_another(run, data, tmp_path, capsys):
+    assert run(data / 'images/a') == 0
+    assert run(data / 'images/b') == 0
+    records = json.loads((tmp_path / 'out/predictions.json').read_text())['images']
+    assert [one['mask'] for one in records] == [f'masks/{number}.png' for number in (0, 2, 4, 1, 3, 5)]
+    Image.open(data / 'images/a/0.png').save(data / 'images/b/0.png')
+    capsys.readouterr()
+    assert run(data / 'images/b') == 2
+    assert f'{data}/images/b/0.png and {data}/images/a/0.png would both become' in capsys.readouterr().err
+    names = (tmp_path / 'out/masks/labelmap.txt').read_text().splitlines()
+    assert [line.split(':')[0] for line in names[1:]] == ['background', 'red', 'green', 'blue']
+
+
+def test_numbers_and_devices_that_cannot_be(run, data, tmp_path, capsys):
+    network = [
+        str(data / 'ColourSegmentor.py'),
+        str(data / 'net.pth'),
+        str(data / 'images'),
+        '--out',
+        str(tmp_path / 'o'),
+    ]
+    for option in (['--batch-size', '0'], ['--workers', '-1']):
+        with pytest.raises(SystemExit):
+            load_tool('predict.py').main([*network, *option])
+    assert load_tool('predict.py').main([*network, '--device', 'nonsense']) == 2
+    assert 'error: device nonsense: ' in capsys.readouterr().err
 
 
 def test_two_images_of_one_name_are_refused(run, data, capsys):

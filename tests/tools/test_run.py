@@ -1,6 +1,7 @@
 """``mmseg-wsss run``: from photos and tags to masks, with networks of a few iterations."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -47,11 +48,10 @@ def tool(monkeypatch):
     common = tool.common
 
     def small(cfg, *rest):
-        arch = common(cfg, *rest)
+        common(cfg, *rest)
         cfg.train_dataloader.batch_size = 2
         for loader in (cfg.train_dataloader, cfg.test_dataloader):
             loader.update(num_workers=0, persistent_workers=False)
-        return arch
 
     monkeypatch.setattr(tool, 'common', small)
     return tool
@@ -93,14 +93,17 @@ def test_from_photos_to_masks_and_nothing_the_second_time(tool, photos, weights,
     checkpoint = torch.load(out / 'work/seg/iter_1.pth', weights_only=False)
     assert checkpoint['meta']['dataset_meta']['classes'] == ('background', 'fish', 'bird')
 
+    (photos / 'new.png').write_bytes((photos / 'new.png').read_bytes()[:500])  # damaged, but nothing is learned from it
     files = {path: path.stat().st_mtime_ns for path in out.rglob('*') if path.suffix in ('.png', '.jpg', '.pth', '.py')}
-    assert tool.main(arguments) == 0
-    assert '0 masks written, 4 were there' in capfd.readouterr().out
+    assert tool.main(arguments) == 1
+    said = capfd.readouterr()
+    assert '0 masks written, 3 were there' in said.out
+    assert f'SKIPPED {photos}/new.png: cannot be read' in said.err
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
 def test_what_is_wrong_stops_before_anything_is_trained(tool, photos, weights, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(tool, 'call', lambda *_: pytest.fail('something was started'))
+    monkeypatch.setattr(tool, 'run_two_stage', lambda *_, **__: pytest.fail('something was started'))
     monkeypatch.setattr(tool, 'choose_recipe', choose_recipe)
     options = ['--tags', str(tmp_path / 'tags.csv'), '--weights', str(weights)]
     (tmp_path / 'tags.csv').write_text('file,tags\nbeach/1.jpg,fish\nbaech/2.jpg,fish\n')
@@ -115,7 +118,7 @@ def test_what_is_wrong_stops_before_anything_is_trained(tool, photos, weights, t
 
 
 def test_other_tags_need_another_folder(tool, photos, weights, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(tool, 'call', lambda *_: (_ for _ in ()).throw(SystemExit(1)))
+    monkeypatch.setattr(tool, 'run_two_stage', lambda *_, **__: sys.exit(1))
     arguments = [str(photos), '--tags', str(tmp_path / 'tags.csv'), '--weights', str(weights)]
     with pytest.raises(SystemExit):
         tool.main(arguments)
@@ -140,9 +143,10 @@ def test_interrupted_while_it_copies_photos_it_goes_on(tool, photos, weights, tm
     assert (tmp_path / 'photos_masks/work/photos/a.png').is_file()
     monkeypatch.setattr(tool, 'small_copies', copies)
     called = []
-    monkeypatch.setattr(tool, 'call', lambda *command: called.append(command[0]))
+    monkeypatch.setattr(tool, 'run_two_stage', lambda cam, seg, work, **_: called.append([cam.name, seg.name]))
     monkeypatch.setattr(tool, 'last_checkpoint', lambda *_: 'iter_1.pth')
-    assert tool.main(arguments) == 0
-    assert called == ['run_two_stage.py', 'predict.py']
+    monkeypatch.setattr(tool, 'predict', lambda arguments: called.append(arguments[1]))
+    tool.main(arguments)
+    assert called == [['weaktr-cam.py', 'weaktr-seg.py'], 'iter_1.pth']
     assert (tmp_path / 'photos_masks/work/photos/home.jpg').is_file()
     assert (tmp_path / 'photos_masks/configs/weaktr-seg.py').is_file()

@@ -8,6 +8,7 @@ tools/dataset_converters/colour_masks.py. Prints IoU, precision and recall per c
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 
@@ -94,4 +95,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')

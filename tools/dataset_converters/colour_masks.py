@@ -60,7 +60,7 @@ def convert(args: argparse.Namespace) -> tuple[int, Sequence[str]]:
     classes = check_classes(args.classes or foreground(table))
     ids = ids_of_table(table, classes)
     problems = Problems(ColourError)
-    files = list_files(args.src, SUFFIXES)
+    files = list_files(args.src, SUFFIXES, exclude=args.out)
     if not files:
         problems.stop(UNREADABLE, f'{args.src}: no mask with the extension {SUFFIXES}; a JPEG changes colours')
     tasks = {(args.out / file).with_suffix('.png'): args.src / file for file in files}

@@ -7,7 +7,7 @@ are ids, with --classes. Each connected region becomes one annotation, because a
 annotations one by one. Regions are run lengths (exact) or, with --polygons, polygons within half a pixel, for tools
 that edit points or know no run lengths. Background and 255 have no annotation; every image of a mask is listed.
 
-pycocotools is needed: pip install "mmseg-wsss[coco]".
+Needs the extra `coco`: pip install pycocotools contourpy.
 """
 
 import argparse
@@ -33,10 +33,13 @@ if __name__ == '__main__':
 
 import numpy as np
 
-from mmseg_wsss.datasets.conversion.coco_export import annotation, regions
+try:
+    from mmseg_wsss.datasets.conversion.coco_export import annotation, regions
+except ImportError as error:
+    sys.exit(f'error: {error}: pip install pycocotools contourpy')
 from mmseg_wsss.datasets.conversion.mask_set import masks_of_images, open_mask_set
 from mmseg_wsss.datasets.mask_files import open_mask
-from mmseg_wsss.fileio import write_text
+from mmseg_wsss.fileio import unwritable, write_text
 from mmseg_wsss.progress import progress_bar
 
 
@@ -64,6 +67,8 @@ def coco_content(args: argparse.Namespace) -> dict:
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert; returns the exit status, 1 when something is wrong."""
     args = parse_args(argv)
+    if problem := unwritable(args.out, file=True):
+        sys.exit(f'error: OUT {problem}')
     try:
         content = coco_content(args)
         write_text(args.out, json.dumps(content, ensure_ascii=False) + '\n')

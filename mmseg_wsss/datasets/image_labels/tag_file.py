@@ -53,7 +53,7 @@ class TagFile(ImageLabelSource):
         header = re.fullmatch(r'"?file"?\s*([,;\t])\s*"?tags"?[\s,;]*', lines[first - 1].strip(), re.IGNORECASE)
         if header is None:
             where, line = f'{self.path}:{first}', lines[first - 1]
-            problems.stop(UNREADABLE, f'{where}: the header should be file,tags and is {line!r}')
+            problems.stop(UNREADABLE, f'{where}: the header should be file,tags but is {line!r}')
         rows = csv.reader(io.StringIO(text, newline=''), delimiter=header[1], strict=True)
         begin = 1
         try:

@@ -31,8 +31,7 @@ class DenseCRF(FullyConnectedCRF):
             from pydensecrf.densecrf import DenseCRF2D
         except ImportError as error:
             raise ImportError(
-                'DenseCRF needs pydensecrf, which is in the extra `crf`: pip install "mmseg-wsss[crf]" '
-                '(or: pip install pydensecrf2==1.1)'
+                'DenseCRF needs pydensecrf: pip install pydensecrf2==1.1 (compiles for half a minute)'
             ) from error
         self._crf = DenseCRF2D
 

@@ -23,7 +23,7 @@ def require_tokens(method: str, backbone: Mapping[str, Any]) -> None:
     """
     with MODELS.switch_scope_and_registry(None) as registry:
         kind = registry.get(backbone['type']) if isinstance(backbone['type'], str) else backbone['type']
-    if hasattr(kind, 'tokens'):
+    if kind is None or hasattr(kind, 'tokens'):  # of an unknown name mmengine says more
         return
     if kind.__name__ == 'VisionTransformer':  # mmpretrain's, and mmseg's own class of that name
         remedy = (
@@ -59,11 +59,15 @@ def completed(part: Mapping[str, Any], name: str, **values: Any) -> dict[str, An
     wrong = [
         f'{name}.{key} is {part[key]}, but must be {value}'
         for key, value in known.items()
-        if part.get(key, value) != value
+        if _listed(part.get(key, value)) != _listed(value)
     ]
     if wrong:
         raise ValueError(f'{"; ".join(wrong)}: it follows from other parts of the model, so leave it out')
     return {**part, **known}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 class FittedDecodeHead:

@@ -53,6 +53,7 @@ def test_toco_takes_widths_from_the_backbone_and_classes_from_one_number():
 def test_decode_head_of_several_maps_and_head_behind_a_neck():
     head = dict(type='SegformerHead', in_index=[0, 1], channels=8, norm_cfg=dict(type='BN'))
     assert build(bare_toco(decode_head=head)).decode_head.in_channels == [24, 24]
+    assert build(bare_toco(decode_head=head | dict(in_channels=(24, 24)))).decode_head.num_classes == 6
     neck = dict(type='FPN', in_channels=[24, 24], out_channels=10, num_outs=2)
     head = without(fcn_head(), 'num_classes') | dict(in_channels=10)
     assert build(bare_toco(neck=neck, decode_head=head)).decode_head.in_channels == 10
@@ -124,3 +125,8 @@ def test_a_backbone_without_tokens_is_refused_when_the_model_is_built(make, back
 def test_what_the_message_says_works():
     config = bare_toco(backbone=without(PLAIN, 'out_type') | dict(type='TokenViT', out_indices=(1, 3)))
     assert build(config).cam_head.classifier.in_channels == 24
+
+
+def test_a_misspelt_backbone_is_named_by_mmengine():
+    with pytest.raises(KeyError, match='TokenVit is not in the'):
+        build(bare_toco(backbone=VIT | dict(type='TokenVit')))
