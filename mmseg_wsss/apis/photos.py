@@ -94,7 +94,7 @@ class Recipe(NamedTuple):
 
 
 def choose_recipe(weights: str, *, tagged: int, photos: int) -> Recipe:
-    """The width of the weights, 60 epochs within what a CPU can do, and the number format that is faster here.
+    """The width of the weights, epochs by what the hardware can do, and the number format that is faster here.
 
     Args:
         weights: file or URL of a plain ViT.
@@ -113,8 +113,8 @@ def choose_recipe(weights: str, *, tagged: int, photos: int) -> Recipe:
             f'a plain ViT of width {widths} with patches of 16 is needed'
         )
     on_gpu = get_device() != 'cpu'
-    low, high = (1000, 10000) if on_gpu else (200, 600)
-    cam_iters = min(max(60 * tagged // 32, low), high)
+    epochs, low, high = (60, 1000, 10000) if on_gpu else (30, 200, 600)
+    cam_iters = min(max(epochs * tagged // 32, low), high)
     steps = {amp: _step_seconds(_ARCHS[width], bfloat16=amp) for amp in (False, True)}
     amp = steps[True] < steps[False]
     images = _CAM_STEP * 32 * cam_iters + _SEG_STEP * 8 * 2 * cam_iters + _LABEL * tagged + _MASK * photos
