@@ -24,9 +24,9 @@ from ..models.backbones.vit_checkpoint import read_vit_state_dict
 FEW = 5  # photos of a class
 _PATCHES = 'patch_embed.projection.weight'
 _ARCHS = {192: 'deit-tiny', 384: 'deit-small', 768: 'deit-base'}  # by the width of the tokens
-# The cost of an image in either training, of a label and of a mask, in training steps of one image of 224 x 224; and
-# the CRF of a label in seconds of a core. Measured with DeiT-Tiny on two cores.
-_CAM_STEP, _SEG_STEP, _LABEL, _MASK, _CRF = 1.0, 1.0, 1.0, 1.0, 0.3
+# The cost of an image in either training, of a label and of a mask, in training steps of one image of 224 x 224;
+# the CRF of a label in seconds of a core; seconds until all tools have started. From one run with DeiT-Tiny on two cores.
+_CAM_STEP, _SEG_STEP, _LABEL, _MASK, _CRF, _STARTS = 0.95, 1.8, 7.0, 2.0, 0.4, 60.0
 
 
 class Photos(NamedTuple):
@@ -118,7 +118,7 @@ def choose_recipe(weights: str, *, tagged: int, photos: int) -> Recipe:
     steps = {amp: _step_seconds(_ARCHS[width], bfloat16=amp) for amp in (False, True)}
     amp = steps[True] < steps[False]
     images = _CAM_STEP * 32 * cam_iters + _SEG_STEP * 8 * 2 * cam_iters + _LABEL * tagged + _MASK * photos
-    seconds = images * steps[amp] + _CRF * tagged / usable_cores()
+    seconds = images * steps[amp] + _CRF * tagged / usable_cores() + _STARTS
     name = torch.cuda.get_device_name() if on_gpu else f'{usable_cores()} CPU cores'
     speeds = f'{1 / steps[True]:.0f} images of 224 x 224 per second in bfloat16, {1 / steps[False]:.0f} in float32'
     return Recipe(_ARCHS[width], cam_iters, 2 * cam_iters, amp, seconds, f'{name}: {speeds}')
