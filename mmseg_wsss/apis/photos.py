@@ -25,7 +25,7 @@ FEW = 5  # photos of a class
 _PATCHES = 'patch_embed.projection.weight'
 _ARCHS = {192: 'deit-tiny', 384: 'deit-small', 768: 'deit-base'}  # by the width of the tokens
 # The cost of an image in either training, of a label and of a mask, in training steps of one image of 224 x 224;
-# the CRF of a label in seconds of a core; seconds until all tools have started. From one run with DeiT-Tiny on two cores.
+# the CRF of a label in seconds of a core; seconds until all tools have started. From one run on two cores.
 _CAM_STEP, _SEG_STEP, _LABEL, _MASK, _CRF, _STARTS = 0.95, 1.8, 7.0, 2.0, 0.4, 60.0
 
 
