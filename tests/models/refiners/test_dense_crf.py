@@ -155,9 +155,9 @@ def test_small_scores_strided_images_and_batches():
     torch.testing.assert_close(refined.sum(1), torch.ones(2, 16, 20))
 
 
-def test_missing_library_names_the_extra(monkeypatch):
+def test_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
-    with pytest.raises(ImportError, match=r'mmseg-wsss\[crf\]'):
+    with pytest.raises(ImportError, match=r'pip install pydensecrf2==1\.1'):
         build()
 
 
