@@ -168,6 +168,6 @@ class RandomMixedCrop(RandomCrop):
         return top, top + crop_h, left, left + crop_w
 
     def _is_mixed(self, mask: np.ndarray) -> bool:
-        counts = cv2.calcHist([mask], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
+        counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel().astype(np.int64)  # OpenCV 5 has no (256, 1)
         counts[self.ignore_index] = 0
         return np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio

@@ -1,5 +1,6 @@
 """Crops, padding, boxes and masks refer to the same pixels."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -201,3 +202,13 @@ def test_a_thin_image_is_enlarged_where_the_longer_side_was_the_limit(coordinate
     found = ResizeToFill(scale=(416, 52), window=48)(dict(img=coordinates(*shape), img_shape=shape))['img']
     assert min(found.shape[:2]) == 48
     assert max(found.shape[:2]) == int(416 / 12 * 48)  # 3 x 100 became 12 x 416
+
+
+def test_histograms_of_opencv_4_and_5(monkeypatch):
+    """The first are columns (256, 1), the others (256,)."""
+    crop, histogram = RandomMixedCrop(crop_size=(4, 4), cat_max_ratio=0.75), cv2.calcHist
+    mask = np.array([[1, 1, 2, 255]], np.uint8)
+    for shape in ((256, 1), (256,)):
+        monkeypatch.setattr(cv2, 'calcHist', lambda *args, to=shape: histogram(*args).reshape(to))
+        assert crop._is_mixed(mask)
+        assert not crop._is_mixed(mask[:, :2])
