@@ -150,3 +150,9 @@ def test_interrupted_while_it_copies_photos_it_goes_on(tool, photos, weights, tm
     assert called == [['weaktr-cam.py', 'weaktr-seg.py'], 'iter_1.pth']
     assert (tmp_path / 'photos_masks/work/photos/home.jpg').is_file()
     assert (tmp_path / 'photos_masks/configs/weaktr-seg.py').is_file()
+
+
+def test_labels_are_refined_without_pydensecrf_too(tool, monkeypatch):
+    assert tool.label_refiner() == 'crf-labels'
+    monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
+    assert tool.label_refiner() == 'par'
