@@ -98,15 +98,14 @@ def earlier_images(record: Path, network: dict[str, str]) -> list[dict]:
     return []
 
 
-def write_record(record: Path, network: dict[str, str], targets: dict[str, Path], classes: Sequence[str]) -> None:
-    """Write ``predictions.json``: what the masks say of the images that have one, and which images those are."""
-    images = []
-    for path, target in targets.items():
-        images.append(dict(image=path, mask=target.relative_to(record.parent).as_posix()))
-        if is_whole_palette_png(target):
-            counts = Image.open(target).histogram()
-            shares = {name: round(n / sum(counts), 4) for name, n in zip(classes, counts, strict=False) if n}
-            images[-1]['classes'] = shares
+def shares(mask: Path, classes: Sequence[str]) -> dict[str, float]:
+    """Share of the pixels of a mask for each class that is on it."""
+    counts = Image.open(mask).histogram()
+    return {name: round(n / sum(counts), 4) for name, n in zip(classes, counts, strict=False) if n}
+
+
+def write_record(record: Path, network: dict[str, str], images: list[dict]) -> None:
+    """Write ``predictions.json``."""
     write_text(record, json.dumps(dict(network=network, images=images), indent=1) + '\n')
 
 
@@ -126,16 +125,17 @@ def main(argv: list[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     classes, palette = model.dataset_meta['classes'], model.dataset_meta['palette']
-    noted = {one['image']: args.out / one['mask'] for one in earlier} | targets
-    write_record(record, network, noted, classes)  # before the first mask: a later call knows whose it is
+    images = {one['image']: one for one in earlier}
+    images |= {path: dict(image=path, mask=mask.relative_to(args.out).as_posix()) for path, mask in targets.items()}
+    write_record(record, network, [*images.values()])  # before the first mask: a later call knows whose it is
     write_label_map(args.out / 'masks' / LABEL_MAP, classes, palette)
     left = [path for path, mask in targets.items() if not is_done(path, mask)]
     unreadable: list[Unreadable] = []
     options = dict(batch_size=args.batch_size, num_workers=args.workers, unreadable=unreadable)
     for one in predict(model, left, **options):
         write(one, targets[one.path], args.out)
-    noted = {path: mask for path, mask in noted.items() if mask.is_file()}
-    write_record(record, network, noted, classes)
+    images = [one for one in images.values() if (args.out / one['mask']).is_file()]
+    write_record(record, network, [{**one, 'classes': shares(args.out / one['mask'], classes)} for one in images])
     for one in unreadable:
         print(f'SKIPPED {one.error}', file=sys.stderr)
     print(f'{len(left) - len(unreadable)} masks written, {len(targets) - len(left)} were there: {args.out / "masks"}')

@@ -118,6 +118,37 @@ class Stage:
         return {f'segmentation, {how}': one.get('seg/mIoU', one.get('mIoU')) for how, one in metrics.items() if one}
 
 
+def label_options(cam: Stage, out: Path, given: Sequence[str]) -> tuple[list[str], argparse.Namespace]:
+    """All options of the label tool, as text and as it reads them.
+
+    Raises:
+        SystemExit: the tool refuses them, or they are not to be given here.
+    """
+    sweep = choose_source(cam.cfg.model) == 'cam' and cam.has_masks
+    sweep = sweep and not any(one.startswith('--threshold') for one in given)
+    labels = ['--out', str(out), '--images', 'train', '--refine', 'crf-labels', *['--sweep'] * sweep, *given]
+    check = runpy.run_path(str(TOOLS / 'make_pseudo_labels.py'))['parse_args']
+    wanted = check([str(cam.config), str(cam.config), *labels])
+    fixed = dict(out=str(out), images='train', source=None, shard=None, launcher='none', cfg_options=None)
+    if any(getattr(wanted, name) != value for name, value in fixed.items()):
+        raise SystemExit(f'error: not to be given here: --{", --".join(fixed)}'.replace('_', '-'))
+    if sweep and not (wanted.split or wanted.sweep_split):
+        labels += ['--sweep-split', cam.images.get('ann_file', '')]
+    return labels, wanted
+
+
+def label_quality(seg: Stage, out: Path, split: str | None) -> dict[str, str]:
+    """The labels compared with ground truth, where the second stage's training set names it."""
+    masks = (seg.images.get('data_prefix') or {}).get('ground_truth_path')
+    if masks is None:
+        return {}
+    root, listed = Path(seg.images.get('data_root') or ''), split or seg.images.get('ann_file')
+    names = ['--split', root / listed if (root / listed).is_file() else listed] if listed else []
+    if not is_newer(out / 'iou.json', out / 'report.json'):
+        call('analysis_tools/mask_iou.py', out, root / masks, *names)
+    return {'pseudo-labels': f'{json.loads((out / "iou.json").read_text())["mIoU"]:.1f}'}
+
+
 def run_two_stage(
     cam_config: Path, seg_config: Path, work_dir: Path, *, fully_config: Path | None = None, seed: int = 0,
     labels: Sequence[str] = (), **options: Sequence[str],
@@ -142,18 +173,9 @@ def run_two_stage(
     if any(list(one or ()) != list(classes[0] or ()) for one in classes):
         raise SystemExit(f'error: the stages have different classes: {classes}')
     init_default_scope(cam.cfg.get('default_scope', 'mmseg'))
-    given = any(one.startswith('--threshold') for one in labels)
-    sweep = choose_source(cam.cfg.model) == 'cam' and cam.has_masks and not given
-    labels = ['--out', str(out), '--images', 'train', '--refine', 'crf-labels', *['--sweep'] * sweep, *labels]
-    check = runpy.run_path(str(TOOLS / 'make_pseudo_labels.py'))['parse_args']
-    wanted = check([str(cam.config), str(cam.config), *labels])
-    fixed = dict(out=str(out), images='train', source=None, shard=None, launcher='none', cfg_options=None)
-    if any(getattr(wanted, name) != value for name, value in fixed.items()):
-        raise SystemExit(f'error: not to be given here: --{", --".join(fixed)}'.replace('_', '-'))
+    labels, wanted = label_options(cam, out, labels)
     if seg.has_masks or wanted.refine.startswith('crf'):
         MODELS.build({'type': 'DenseCRF'})
-    if sweep and not (wanted.split or wanted.sweep_split):
-        labels += ['--sweep-split', cam.images.get('ann_file', '')]
 
     checkpoint = cam.train(seed)
     metrics = cam.test(checkpoint)
@@ -162,12 +184,7 @@ def run_two_stage(
     found = json.loads((out / 'manifest.json').read_text(encoding='utf-8'))['found']
     if 'mIoU' in found:
         rows['CAM, images of the sweep'] = f'{found["mIoU"]:.1f} (at {found["threshold"]:.2f})'
-    if masks := (seg.images.get('data_prefix') or {}).get('ground_truth_path'):
-        root, listed = Path(seg.images.get('data_root') or ''), wanted.split or seg.images.get('ann_file')
-        names = ['--split', root / listed if (root / listed).is_file() else listed] if listed else []
-        if not is_newer(out / 'iou.json', out / 'report.json'):
-            call('analysis_tools/mask_iou.py', out, root / masks, *names)
-        rows['pseudo-labels'] = f'{json.loads((out / "iou.json").read_text())["mIoU"]:.1f}'
+    rows |= label_quality(seg, out, wanted.split)
     values = seg.segmentation(seg.train(seed, out / 'SegmentationClass'))
     bounds = stages['fully'].segmentation(stages['fully'].train(seed)) if fully_config else {}
     for name, value in values.items():

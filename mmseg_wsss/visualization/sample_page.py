@@ -1,7 +1,6 @@
 """A page of pictures of one training sample, as the data set hands it to the network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,7 +17,6 @@ def sample_page(
     *,
     classes: Sequence[str] = (),
     palette: Sequence[Sequence[int]] = (),
-    **metainfo: Any,
 ) -> Figure:
     """Draw all views, with the tags above them and the valid box on ``img``.
 
@@ -26,7 +24,6 @@ def sample_page(
         inputs: uint8 BGR (3, H, W), or a dict of such views by name, ``img`` among them.
         sample: with ``gt_label``, ``gt_sem_seg`` and ``valid_box``, as far as there are.
         classes, palette: of the data set, background first.
-        **metainfo: what else the data set says of itself; not used.
     """
     views = inputs if isinstance(inputs, Mapping) else dict(img=inputs)
     panels = {name: view.permute(1, 2, 0).numpy()[..., ::-1] for name, view in views.items()}

@@ -43,9 +43,10 @@ def main(argv: list[str] | None = None) -> None:
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    names = {key: dataset.metainfo.get(key) or () for key in ('classes', 'palette')}
     for index in np.unique(np.linspace(0, len(dataset) - 1, args.num).round().astype(int)).tolist():
         item = dataset[index]
-        page = sample_page(item['inputs'], item['data_samples'], **dataset.metainfo)
+        page = sample_page(item['inputs'], item['data_samples'], **names)
         save_page(page, Path(args.out) / f'{index:06d}_{Path(item["data_samples"].img_path).stem}.png')
     print(f'{min(args.num, len(dataset))} of {len(dataset)} samples drawn in {args.out}')
 
