@@ -1,0 +1,266 @@
+"""Mutation testing: how many small changes of the package do its tests notice?
+
+    pip install pytest-cov
+    python -m pytest --cov=mmseg_wsss --cov-context=test --cov-report=      # once: which test runs which line
+    python benchmarks/mutation.py --sample 400 --seed 0 --json report.json
+
+The suite is imported and collected once. Every mutant is a fork of that process: the code object of one function (or
+one default, or one constant of a module or class) is replaced, then the tests that run the changed line are run, those
+of the module's own test file first, until one fails. Lines that run in other processes only (tools that a test starts)
+have no such tests and are counted as not covered.
+"""
+
+import argparse
+import ast
+import contextlib
+import gc
+import json
+import os
+import random
+import signal
+import sys
+import time
+import types
+from collections import Counter
+from pathlib import Path
+
+import coverage
+import pytest
+from mutation_operators import Mutant, mutants
+
+ROOT = Path(__file__).parents[1]
+PARTS = ('models', 'evaluation', 'pseudo_labels', 'datasets', 'engine', 'structures', 'checkpoints')
+_SECONDS = 60  # of one mutant's tests
+KILLED, SURVIVED, NOT_COVERED, NOT_APPLIED = 'killed', 'survived', 'not covered', 'not applied'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('paths', nargs='*', type=Path, help=f'files or folders; default: {", ".join(PARTS)}')
+    parser.add_argument('--sample', type=int, help='number of mutants, drawn at random; default: all')
+    parser.add_argument('--seed', type=int, default=0, help='of the sample')
+    parser.add_argument('--coverage', type=Path, default=ROOT / '.coverage', help='data of pytest-cov with contexts')
+    parser.add_argument('--json', type=Path, default=Path('mutation.json'), help='result, one entry per mutant')
+    parser.add_argument('--again', type=Path, help='run those again that did not die in this report')
+    parser.add_argument('--jobs', type=int, default=2, help='mutants at a time')
+    return parser.parse_args()
+
+
+def plan(args: argparse.Namespace) -> list[tuple[Path, int]]:
+    """File and number (in the order of its text) of every mutant to run."""
+    if args.again:
+        old = json.loads(args.again.read_text())
+        return [(ROOT / each['file'], each['number']) for each in old if each['outcome'] != KILLED]
+    files = [
+        file
+        for path in args.paths or [ROOT / 'mmseg_wsss' / part for part in PARTS]
+        for file in ([path.resolve()] if path.is_file() else sorted(path.resolve().rglob('*.py')))
+    ]
+    every = [(file, i) for file in files for i, _ in enumerate(mutants(ast.parse(file.read_text())))]
+    chosen = random.Random(args.seed).sample(every, min(args.sample or len(every), len(every)))
+    print(f'{len(chosen)} of {len(every)} mutants of {len(files)} files')
+    return sorted(chosen)
+
+
+def _owner(tree: ast.Module, node: ast.AST) -> ast.AST:
+    """The innermost function or class around a node, or the module."""
+    line = getattr(node, 'lineno', 1)
+    around = [
+        each
+        for each in ast.walk(tree)
+        if isinstance(each, ast.FunctionDef | ast.ClassDef) and each.lineno <= line <= each.end_lineno
+    ]
+    return max(around, key=lambda each: each.lineno, default=tree)
+
+
+def _codes(code: types.CodeType) -> dict[tuple[str, int, int], types.CodeType]:
+    """All code objects in a compiled module by name, line and order."""
+    found, seen = {}, Counter()
+    stack = [code]
+    while stack:
+        each = stack.pop(0)
+        key = (each.co_qualname if hasattr(each, 'co_qualname') else each.co_name, each.co_firstlineno)
+        found[(*key, seen[key])] = each
+        seen[key] += 1
+        stack = [const for const in each.co_consts if isinstance(const, types.CodeType)] + stack
+    return found
+
+
+def change(file: Path, number: int, own: list[types.FunctionType]) -> bool:
+    """Put a mutant into the running process; False where nothing that is alive changed.
+
+    Args:
+        file, number: the mutant.
+        own: all functions of the file that are alive.
+    """
+    tree = ast.parse(file.read_text())
+    before = _codes(compile(tree, str(file), 'exec'))
+    mutant: Mutant = list(mutants(tree))[number]
+    mutant.apply()
+    after = _codes(compile(ast.fix_missing_locations(tree), str(file), 'exec'))
+    changed = False
+    for key, code in after.items():
+        old = before.get(key)
+        if old is None or old == code or key[0] == '<module>':
+            continue
+        for function in own:
+            if function.__code__ == old and len(function.__code__.co_freevars) == len(code.co_freevars):
+                function.__code__ = code
+                changed = True
+    return changed or _change_values(tree, file, mutant, own)
+
+
+def _change_values(tree: ast.Module, file: Path, mutant: Mutant, own: list[types.FunctionType]) -> bool:
+    """Defaults of functions, constants of classes and modules: evaluated again where they were defined."""
+    module = sys.modules['.'.join(file.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')]
+    owner = _owner(tree, mutant.node)
+    if isinstance(owner, ast.FunctionDef):
+        code = ast.Module(
+            [ast.FunctionDef(**{**dict(ast.iter_fields(owner)), 'decorator_list': [], 'body': [ast.Pass()]})], []
+        )
+        scope: dict = {}
+        exec(compile(ast.fix_missing_locations(code), str(file), 'exec'), dict(vars(module)), scope)
+        new = scope[owner.name]
+        alive = [
+            each for each in own if each.__name__ == owner.name and _first_line(owner) == each.__code__.co_firstlineno
+        ]
+        for function in alive:
+            function.__defaults__, function.__kwdefaults__ = new.__defaults__, new.__kwdefaults__
+        return bool(alive)
+    body = owner.body
+    statement = next((each for each in body if each.lineno <= mutant.line <= each.end_lineno), None)
+    if not isinstance(statement, ast.Assign | ast.AnnAssign) or not statement.value:
+        return False
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+    if not isinstance(target, ast.Name):
+        return False
+    holder = getattr(module, owner.name, None) if isinstance(owner, ast.ClassDef) else module
+    scope = {**vars(module), **(vars(holder) if holder is not None else {})}
+    value = eval(compile(ast.Expression(statement.value), str(file), 'eval'), scope)
+    if holder is None or isinstance(getattr(holder, target.id, None), property):
+        return False
+    setattr(holder, target.id, value)
+    if holder is module:  # those that imported the name have their own reference
+        for other in [each for name, each in sys.modules.items() if name.startswith(('mmseg_wsss', 'test'))]:
+            if target.id in vars(other):
+                setattr(other, target.id, value)
+    return True
+
+
+def _first_line(function: ast.FunctionDef) -> int:
+    return min([function.lineno, *(each.lineno for each in function.decorator_list)])
+
+
+class Mutation:
+    """pytest's plugin: in place of the run of all tests, a run of each mutant's tests in a fork."""
+
+    def __init__(self, planned: list[tuple[Path, int]], data: coverage.CoverageData, jobs: int) -> None:
+        self.planned, self.data, self.jobs = planned, data, jobs
+        self.report: list[dict] = []
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.items = {item.nodeid: item for item in session.items}
+        session.config._tmp_path_factory.getbasetemp()
+        self.functions: dict[str, list[types.FunctionType]] = {}
+        for each in gc.get_objects():
+            if isinstance(each, types.FunctionType):
+                self.functions.setdefault(each.__code__.co_filename, []).append(each)
+        running: dict[int, dict] = {}
+        began = time.perf_counter()
+        for i, (file, number) in enumerate(self.planned):
+            while len(running) >= self.jobs:
+                self._wait(running)
+            entry = self._entry(file, number)
+            tests = entry.pop('tests')
+            if not tests:
+                self.report.append({**entry, 'outcome': NOT_COVERED})
+                continue
+            if pid := os.fork():
+                running[pid] = entry
+            else:
+                _child(file, number, self.functions.get(str(file), []), [self.items[test] for test in tests])
+            if i % 25 == 0:
+                print(
+                    f'{i}/{len(self.planned)} {time.perf_counter() - began:.0f} s',
+                    dict(self._counts()),
+                    file=sys.stderr,
+                    flush=True,
+                )
+        while running:
+            self._wait(running)
+        return True
+
+    def _counts(self) -> Counter:
+        return Counter(each['outcome'] for each in self.report)
+
+    def _wait(self, running: dict[int, dict]) -> None:
+        pid, status = os.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # processes that a test started
+        code = os.waitstatus_to_exitcode(status)  # negative: a signal, that of the time limit among them
+        outcome = {0: SURVIVED, 3: NOT_APPLIED}.get(code, KILLED)
+        self.report.append({**running.pop(pid), 'outcome': outcome, **({'signal': -code} if code < 0 else {})})
+
+    def _entry(self, file: Path, number: int) -> dict:
+        tree = ast.parse(file.read_text())
+        mutant = list(mutants(tree))[number]
+        covered = self.data.contexts_by_lineno(str(file))
+        tests = self._tests(covered, [mutant.line])
+        if (
+            not tests
+        ):  # defaults and constants: run at the import; take the tests that run their function, class or module
+            owner = _owner(tree, mutant.node)
+            lines = range(owner.lineno, owner.end_lineno + 1) if not isinstance(owner, ast.Module) else covered
+            tests = self._tests(covered, lines)
+        mirrored = f'test_{file.stem}.py'
+        tests.sort(key=lambda test: (mirrored not in test, test))
+        return dict(file=str(file.relative_to(ROOT)), number=number, line=mutant.line, text=mutant.text, tests=tests)
+
+    def _tests(self, covered: dict[int, list[str]], lines: object) -> list[str]:
+        names = {context.rpartition('|')[0] for line in lines for context in covered.get(line, ())}
+        return [name for name in names if name in self.items]
+
+
+def _child(file: Path, number: int, own: list[types.FunctionType], items: list[pytest.Item]) -> None:
+    """Change the code and run the tests; the exit status says whether one failed."""
+    os.setsid()
+    signal.alarm(_SECONDS)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        os.dup2(null, stream)
+    try:
+        applied = change(file, number, own)
+    except BaseException:
+        applied = False
+    if not applied:
+        os._exit(3)
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if item.session.testsfailed:
+            os._exit(1)
+    os._exit(0)
+
+
+def main() -> None:
+    args = parse_args()
+    data = coverage.CoverageData(str(args.coverage))
+    data.read()
+    planned = plan(args)
+    plugin = Mutation(planned, data, args.jobs)
+    pytest.main(
+        ['-q', '-s', '-p', 'no:cacheprovider', '-o', 'tmp_path_retention_policy=none', str(ROOT / 'tests')],
+        plugins=[plugin],
+    )
+    args.json.write_text(json.dumps(plugin.report, indent=0))
+    counts = plugin._counts()
+    print(
+        dict(counts), f'{counts[KILLED] / max(1, counts[KILLED] + counts[SURVIVED]):.1%} of those that ran were killed'
+    )
+    for each in plugin.report:
+        if each['outcome'] != KILLED:
+            print(f'{each["outcome"]:12} {each["file"]}:{each["line"]}  {each["text"]}')
+
+
+if __name__ == '__main__':
+    sys.path.insert(0, str(ROOT))
+    main()
