@@ -1,19 +1,20 @@
 """Mutation testing: how many small changes of the package do its tests notice?
 
     pip install pytest-cov
-    python -m pytest --cov=mmseg_wsss --cov-context=test --cov-report=      # once: which test runs which line
+    python benchmarks/mutation.py --record          # runs the suite once: which test runs which line, and for how long
     python benchmarks/mutation.py --sample 400 --seed 0 --json report.json
 
 The suite is imported and collected once. Every mutant is a fork of that process: the code object of one function (or
 one default, or one constant of a module or class) is replaced, then the tests that run the changed line are run, those
-of the module's own test file first, until one fails. Lines that run in other processes only (tools that a test starts)
-have no such tests and are counted as not covered.
+of the module's own test file first, until one fails. Other processes have the unchanged code: tests of more than
+10 seconds, which start some, are left out, and lines that run in other processes only are counted as not covered.
 """
 
 import argparse
 import ast
 import contextlib
 import gc
+import importlib
 import json
 import os
 import random
@@ -30,7 +31,8 @@ from mutation_operators import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
 PARTS = ('models', 'evaluation', 'pseudo_labels', 'datasets', 'engine', 'structures', 'checkpoints')
-_SECONDS = 60  # of one mutant's tests
+_SECONDS = 60  # of one mutant's tests; a test that hangs is ended after twice as much, and the mutant is killed
+_LONGEST = 10  # seconds of one test
 KILLED, SURVIVED, NOT_COVERED, NOT_APPLIED = 'killed', 'survived', 'not covered', 'not applied'
 
 
@@ -39,7 +41,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('paths', nargs='*', type=Path, help=f'files or folders; default: {", ".join(PARTS)}')
     parser.add_argument('--sample', type=int, help='number of mutants, drawn at random; default: all')
     parser.add_argument('--seed', type=int, default=0, help='of the sample')
-    parser.add_argument('--coverage', type=Path, default=ROOT / '.coverage', help='data of pytest-cov with contexts')
+    parser.add_argument('--record', action='store_true', help='run the whole suite and write --coverage')
+    parser.add_argument('--coverage', type=Path, default=ROOT / '.coverage', help='written by --record')
     parser.add_argument('--json', type=Path, default=Path('mutation.json'), help='result, one entry per mutant')
     parser.add_argument('--again', type=Path, help='run those again that did not die in this report')
     parser.add_argument('--jobs', type=int, default=2, help='mutants at a time')
@@ -112,7 +115,7 @@ def change(file: Path, number: int, own: list[types.FunctionType]) -> bool:
 
 def _change_values(tree: ast.Module, file: Path, mutant: Mutant, own: list[types.FunctionType]) -> bool:
     """Defaults of functions, constants of classes and modules: evaluated again where they were defined."""
-    module = sys.modules['.'.join(file.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')]
+    module = sys.modules[_module(file)]
     owner = _owner(tree, mutant.node)
     if isinstance(owner, ast.FunctionDef):
         code = ast.Module(
@@ -147,20 +150,48 @@ def _change_values(tree: ast.Module, file: Path, mutant: Mutant, own: list[types
     return True
 
 
+def _module(file: Path) -> str:
+    return '.'.join(file.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+
+
 def _first_line(function: ast.FunctionDef) -> int:
     return min([function.lineno, *(each.lineno for each in function.decorator_list)])
+
+
+class Durations:
+    """pytest's plugin: the seconds of every test with its fixtures."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+
+
+def record(data: Path) -> int:
+    """Run the suite; the contexts of ``pytest-cov`` go to ``data``, the seconds beside it."""
+    os.environ['COVERAGE_FILE'] = str(data)
+    plugin = Durations()
+    status = pytest.main(['--cov=mmseg_wsss', '--cov-context=test', '--cov-report=', str(ROOT / 'tests')], [plugin])
+    data.with_suffix('.json').write_text(json.dumps(plugin.seconds))
+    return status
 
 
 class Mutation:
     """pytest's plugin: in place of the run of all tests, a run of each mutant's tests in a fork."""
 
-    def __init__(self, planned: list[tuple[Path, int]], data: coverage.CoverageData, jobs: int) -> None:
-        self.planned, self.data, self.jobs = planned, data, jobs
+    def __init__(self, planned: list[tuple[Path, int]], data: Path, jobs: int) -> None:
+        self.planned, self.jobs = planned, jobs
+        self.data = coverage.CoverageData(str(data))
+        self.data.read()
+        self.seconds = json.loads(data.with_suffix('.json').read_text())
         self.report: list[dict] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self.items = {item.nodeid: item for item in session.items}
+        self.items = {item.nodeid: item for item in session.items if self.seconds.get(item.nodeid, 0) < _LONGEST}
         session.config._tmp_path_factory.getbasetemp()
+        for file in {file for file, _ in self.planned}:
+            importlib.import_module(_module(file))
         self.functions: dict[str, list[types.FunctionType]] = {}
         for each in gc.get_objects():
             if isinstance(each, types.FunctionType):
@@ -213,7 +244,7 @@ class Mutation:
             lines = range(owner.lineno, owner.end_lineno + 1) if not isinstance(owner, ast.Module) else covered
             tests = self._tests(covered, lines)
         mirrored = f'test_{file.stem}.py'
-        tests.sort(key=lambda test: (mirrored not in test, test))
+        tests.sort(key=lambda test: (mirrored not in test, self.seconds.get(test, 0)))
         return dict(file=str(file.relative_to(ROOT)), number=number, line=mutant.line, text=mutant.text, tests=tests)
 
     def _tests(self, covered: dict[int, list[str]], lines: object) -> list[str]:
@@ -224,7 +255,8 @@ class Mutation:
 def _child(file: Path, number: int, own: list[types.FunctionType], items: list[pytest.Item]) -> None:
     """Change the code and run the tests; the exit status says whether one failed."""
     os.setsid()
-    signal.alarm(_SECONDS)
+    signal.alarm(2 * _SECONDS)
+    began = time.perf_counter()
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(null, stream)
@@ -238,15 +270,16 @@ def _child(file: Path, number: int, own: list[types.FunctionType], items: list[p
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if item.session.testsfailed:
             os._exit(1)
+        if time.perf_counter() - began > _SECONDS:
+            break
     os._exit(0)
 
 
 def main() -> None:
     args = parse_args()
-    data = coverage.CoverageData(str(args.coverage))
-    data.read()
-    planned = plan(args)
-    plugin = Mutation(planned, data, args.jobs)
+    if args.record:
+        sys.exit(record(args.coverage))
+    plugin = Mutation(plan(args), args.coverage, args.jobs)
     pytest.main(
         ['-q', '-s', '-p', 'no:cacheprovider', '-o', 'tmp_path_retention_policy=none', str(ROOT / 'tests')],
         plugins=[plugin],

@@ -63,6 +63,19 @@ def test_blur_is_dinos_within_rounding(monkeypatch):
     assert max(sigmas) > 1.5
 
 
+def test_the_ranges_of_the_jitter():
+    jitter, gray = DINOPhotometry(blur_prob=0).color.transforms
+    (colors,) = jitter.transforms
+    ranges = dict(brightness=(0.6, 1.4), contrast=(0.6, 1.4), saturation=(0.8, 1.2), hue=(-0.1, 0.1))
+    for name, expected in ranges.items():
+        assert getattr(colors, name) == pytest.approx(expected), name
+    assert (jitter.p, gray.p) == (0.8, 0.2)
+
+
+def test_without_arguments_nothing_is_solarized():
+    assert DINOPhotometry(blur_prob=0).solarize_prob == 0
+
+
 def test_gray_weighs_red_as_red():
     # blue, green, red in BGR; ITU-R 601 luma: 0.114, 0.587, 0.299 of 255
     image = np.zeros((1, 3, 3), dtype=np.uint8)
@@ -120,6 +133,7 @@ def test_thin_images(shape):
 
 
 @pytest.mark.parametrize('name', ['blur_prob', 'solarize_prob'])
-def test_probabilities_are_checked(name):
-    with pytest.raises(ValueError, match=f'{name} is a probability, but 1.5'):
-        DINOPhotometry(**{'blur_prob': 0, name: 1.5})
+@pytest.mark.parametrize('value', [1.5, -0.5])
+def test_probabilities_are_checked(name, value):
+    with pytest.raises(ValueError, match=f'{name} is a probability, but {value}'):
+        DINOPhotometry(**{'blur_prob': 0, name: value})

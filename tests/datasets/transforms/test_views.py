@@ -49,6 +49,27 @@ def test_photometry_differs_geometry_does_not(coordinates):
         assert view.astype(int).sum() == view[h0:h1, w0:w1].astype(int).sum()
 
 
+def test_every_view_starts_from_the_unchanged_crop(coordinates):
+    """Solarisation inverts 128 and more; done twice it would be undone."""
+    solarize = {'type': 'DINOPhotometry', 'blur_prob': 0.0, 'solarize_prob': 1.0}
+    image = coordinates(50, 50)
+    views = MultiView(geometry=[CROP], img=[solarize], aligned={'one': [solarize], 'two': []}, free={'whole': []})
+    for name, transform in (('img', views.img), ('one', views.aligned['one'])):
+        assert len(transform.transforms) == 1, name
+        transform.transforms[0].color = lambda picture: picture  # no random jitter
+    results = views(loaded(image))
+    inverted = np.where(image < 128, image, 255 - image)
+    np.testing.assert_array_equal(results['img'], inverted)
+    np.testing.assert_array_equal(results['views']['one'], inverted)
+    np.testing.assert_array_equal(results['views']['two'], image)
+    np.testing.assert_array_equal(results['views']['whole'], image)
+
+
+def test_a_name_is_given_to_one_view():
+    with pytest.raises(ValueError, match='every view needs a name of its own, but img, two is given twice'):
+        MultiView(geometry=[CROP], img=[], aligned={'two': [], 'img': []}, free={'two': [], 'three': []})
+
+
 def test_global_view_comes_from_the_whole_image(coordinates):
     # The main crop shows 10 x 10 pixels; the second view at least 40 % of the image, and all of it in the end.
     image = coordinates(100, 120)

@@ -59,6 +59,20 @@ def test_a_pass_that_was_made_is_not_repeated():
         torch.testing.assert_close(left, reused[name])
 
 
+def test_published_scales_and_eps_are_the_defaults():
+    images = torch.randn(1, 3, 16, 16)
+    sides, tiny = [], torch.zeros(1, 1, 2, 2)
+    tiny[..., 0] = 1e-5 / 3  # of every scale, so that the peak of the sum is the eps
+
+    def cam_function(x):
+        sides.append(x.shape[-1])
+        return {'cam': tiny.expand(len(x), -1, -1, -1)}
+
+    cam = multi_scale_cam(cam_function, images, merge_flip=lambda straight, mirrored: straight)['cam']
+    assert sides == [16, 8, 24]
+    assert cam.max().item() == pytest.approx(0.5)
+
+
 def test_scales_of_odd_sides_are_resized_to_their_size():
     """By hand: 5 pixels to int(0.5 * 5) = 2, so pixel i of 2 looks at (i + 0.5) * 5 / 2 - 0.5 = 0.75 and 3.25.
 

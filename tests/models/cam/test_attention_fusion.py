@@ -58,6 +58,16 @@ def test_spreading_is_the_patch_rows_of_the_fused_map_times_the_cam(heads, class
     torch.testing.assert_close(spread_by_patch_attention(cam, *heads, T), expected)
 
 
+def test_one_image_of_one_head_has_the_mean_over_the_blocks():
+    queries, keys = ([torch.randn(1, 1, T + N, D) for _ in range(K)] for _ in range(2))
+    heads, cam = (queries, keys, torch.rand(1, K, 1)), torch.rand(1, 5, N)
+    whole = fused(*heads)
+    torch.testing.assert_close(class_attention(*heads, T), whole[:, :T, T:])
+    torch.testing.assert_close(received_attention(*heads, T), whole[:, T:, T:].mean(dim=1))
+    expected = torch.einsum('bmn,bcn->bcm', whole[:, T:, T:], cam)
+    torch.testing.assert_close(spread_by_patch_attention(cam, *heads, T), expected)
+
+
 def test_gradients_are_those_of_the_naive_way(heads):
     queries, keys, weights = heads
     cam = torch.rand(B, 5, N).double().requires_grad_()

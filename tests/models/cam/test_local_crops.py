@@ -38,9 +38,30 @@ def test_too_few_candidates_means_anywhere():
     assert len({tuple(c) for c in corners.flatten(0, 1).tolist()}) > 40  # of 64 positions
 
 
-def test_crops_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match='8 local crops of 16 px do not fit into 17x17 px'):
-        sample_corners(torch.zeros(1, 17, 17, dtype=torch.long), num=8, size=16)
+def test_exactly_enough_candidates_are_all_taken():
+    roi = torch.full((1, 12, 12), 2)
+    roi[0, 4:6, 5:7] = 0
+    corners = sample_corners(roi, num=4, size=4)
+    assert sorted(centres(corners, 4)[0].tolist()) == [[4, 5], [4, 6], [5, 5], [5, 6]]
+
+
+def test_one_candidate_too_few_is_used_like_any_other_position():
+    roi = torch.full((1, 12, 12), 2)
+    roi[0, 4, 5:7] = roi[0, 5, 5] = 0
+    drawn = [sample_corners(roi, num=4, size=4)[0].tolist() for _ in range(30)]
+    assert not all([2, 3] in each for each in drawn), 'centre (4, 5), a candidate, is drawn each time'
+
+
+@pytest.mark.parametrize(('roi', 'num', 'size'), [((6, 5), 2, 4), ((5, 6), 2, 4), ((5, 5), 1, 4)])
+def test_crops_that_just_fit_fill_all_positions(roi, num, size):
+    corners = sample_corners(torch.zeros(1, *roi, dtype=torch.long), num=num, size=size)
+    assert sorted(corners[0].tolist()) == [[y, x] for y in range(roi[0] - 4) for x in range(roi[1] - 4)]
+
+
+@pytest.mark.parametrize(('roi', 'num'), [((17, 17), 2), ((15, 40), 1), ((40, 15), 1), ((17, 18), 3)])
+def test_crops_that_do_not_fit_are_refused(roi, num):
+    with pytest.raises(ValueError, match=f'{num} local crops of 16 px do not fit into {roi[0]}x{roi[1]} px'):
+        sample_corners(torch.zeros(1, *roi, dtype=torch.long), num=num, size=16)
 
 
 def test_cut_crops_are_slices():
@@ -62,5 +83,5 @@ def test_positive_means_a_mean_roi_above_a_fifth():
 
 
 def test_roi_thresholds():
-    cam = torch.tensor([[0.25, 0.26, 0.69, 0.7], [0.0, 0.0, 0.0, 0.9]]).view(1, 2, 1, 4)
-    assert cam_to_roi(cam, low=0.25, high=0.7).tolist() == [[[0, 1, 1, 2]]]
+    cam = torch.tensor([[0.25, 0.26, 0.69, 0.7, 0.1], [0.0, 0.0, 0.0, 0.0, 0.9]]).view(1, 2, 1, 5)
+    assert cam_to_roi(cam, low=0.25, high=0.7).tolist() == [[[0, 1, 1, 2, 2]]]

@@ -11,6 +11,12 @@ def test_an_images_own_classes_come_first_in_order():
     assert present.score.tolist() == [[1, 1], [0, 0], [1, 0]]
 
 
+def test_many_classes_stay_in_order():
+    scores = torch.zeros(1, 80)
+    scores[0, 10:50] = 1
+    assert PresentClasses.of(scores, 60).index.tolist() == [[*range(10, 50), *range(20 - 10), *range(50, 60)]]
+
+
 def test_maps_are_those_of_the_present_classes_for_every_group():
     maps = torch.arange(2 * 3 * 4.0).view(6, 4, 1, 1)  # twice three images
     picked = PresentClasses.of(SCORES, 2).select(maps)

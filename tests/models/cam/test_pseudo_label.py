@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mmseg_wsss.models import PAR
 from mmseg_wsss.models.cam import cam_to_label, cam_to_roi, pair_relation, refined_label, valid_mask
@@ -43,6 +44,30 @@ def test_refined_label_never_names_an_absent_class():
     label = refined_label(cam, images, scores, PAR(num_iter=2), low=LOW, high=HIGH, valid=valid)
     assert set(label[0].unique().tolist()) <= {0, 1, 255}
     assert label[1].unique().tolist() == [0]  # nothing present: background everywhere
+
+
+def test_refined_label_of_odd_sides_by_hand():
+    """3 x 5 pixels become 1 x 2 for the refiner; what it returns is resized back and decides."""
+    cam, images, seen = torch.rand(1, 2, 3, 5), torch.rand(1, 3, 3, 5), []
+
+    def refiner(small, probability):
+        seen.append((small, probability))
+        return torch.tensor([[0.0, 5.0], [1.0, 0.0], [0.0, 0.0]])[None, :, None].repeat(2, 1, 1, 1)
+
+    valid = torch.ones(1, 3, 5, dtype=torch.bool)
+    label = refined_label(cam, images, torch.tensor([[1.0, 0]]), refiner, low=LOW, high=HIGH, valid=valid)
+    assert label.tolist() == [[[1, 1, 0, 0, 0]] * 3], 'the columns look at 0, 0.1, 0.5, 0.9 and 1 of the two'
+    ((small, probability),) = seen
+
+    def half(x):
+        return F.interpolate(x, size=(1, 2), mode='bilinear')
+
+    torch.testing.assert_close(small, half(images))
+    own = half(cam)[0, 0, 0]
+    for threshold, found in zip((HIGH, LOW), probability, strict=True):
+        expected = torch.stack((torch.full_like(own, threshold), own)).softmax(dim=0)
+        torch.testing.assert_close(found[:2, 0], expected)
+        assert found[2].max() == 0
 
 
 def test_thresholds_are_inclusive_below_and_exclusive_above():

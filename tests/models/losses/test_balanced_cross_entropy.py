@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mmseg_wsss.models.losses import balanced_cross_entropy
+from mmseg_wsss.models.losses import BalancedCrossEntropyLoss, balanced_cross_entropy
 
 
 def test_recorded_loss_and_gradient(golden):
@@ -36,3 +36,24 @@ def test_pixel_weights_scale_their_pixels():
     logits = torch.zeros(1, 2, 1, 2)
     loss = balanced_cross_entropy(logits, torch.tensor([[[0, 1]]]), weight=torch.tensor([[[3.0, 1.0]]]))
     assert loss.item() == pytest.approx(0.5 * (3 + 1) * math.log(2), abs=1e-6)
+
+
+def test_one_pixel_of_a_side_is_its_mean():
+    """Two background pixels of loss log 2, one foreground pixel of log(1 + e)."""
+    logits = torch.tensor([[0.0, 0, 1], [0, 0, 0]]).view(1, 2, 1, 3)
+    loss = balanced_cross_entropy(logits, torch.tensor([[[0, 0, 1]]]))
+    assert loss.item() == pytest.approx(0.5 * (math.log(2) + math.log(1 + math.e)), abs=1e-6)
+
+
+def test_the_module_passes_everything_on():
+    logits, label, weight = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4)), torch.rand(2, 4, 4)
+    label[0, 0] = 7
+    value = balanced_cross_entropy(logits, label, weight, 7)
+    assert value.item() != pytest.approx(balanced_cross_entropy(logits, label.clamp(max=2), weight).item(), rel=1e-3)
+    assert BalancedCrossEntropyLoss(loss_weight=0.1)(logits, label, weight, 7).item() == pytest.approx(
+        0.1 * value.item()
+    )
+    label[0, 0] = 255
+    loss = BalancedCrossEntropyLoss()
+    assert loss(logits, label).item() == pytest.approx(balanced_cross_entropy(logits, label).item())
+    assert loss.loss_name == 'loss_seg'

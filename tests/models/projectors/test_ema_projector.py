@@ -49,6 +49,31 @@ def test_teacher_gets_no_gradient_and_projections_are_cosines():
     torch.testing.assert_close(head(tokens), by_hand)
 
 
+def test_weights_start_as_published():
+    """Truncated normal of 0.02 (DINO's head), biases 0, three widths of DINO."""
+    head = EMAProjector(in_channels=64)
+    head.init_weights()
+    shapes = [tuple(parameter.shape) for parameter in head.student.parameters()]
+    assert shapes == [(2048, 64), (2048,), (2048, 2048), (2048,), (256, 2048), (256,), (1024, 256)]
+    for parameter in head.student.parameters():
+        if parameter.dim() == 1:
+            assert not parameter.any()
+        else:
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.02)
+            assert parameter.mean().abs() < 1e-3
+    assert head.teacher.momentum == pytest.approx(0.1)
+
+
+def test_a_short_token_is_not_divided_by_its_length():
+    """Below 1e-6 the direction shrinks with the token instead of being scaled up to 1."""
+    head = ProjectionHead(in_channels=2, hidden_channels=2, bottleneck_channels=2, out_channels=1)
+    head.mlp = torch.nn.Identity()
+    with torch.no_grad():
+        head.last_layer.weight.copy_(torch.tensor([[3.0, 0.0]]))
+    values = [head(torch.tensor([length, 0.0])).item() for length in (1.0, 1e-6, 5e-7)]
+    assert values == pytest.approx([1.0, 1.0, 0.5])
+
+
 def test_teacher_is_saved():
     head, other = projector(), projector()
     head.update()
@@ -58,5 +83,6 @@ def test_teacher_is_saved():
 
 
 def test_momentum_out_of_range():
-    with pytest.raises(ValueError, match=r'momentum \(rho\) must be in \[0, 1\), got 1.0'):
-        projector(momentum=1.0)
+    for momentum in (1.0, -0.1):
+        with pytest.raises(ValueError, match=rf'momentum \(rho\) must be in \[0, 1\), got {momentum}'):
+            projector(momentum=momentum)

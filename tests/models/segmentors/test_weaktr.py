@@ -78,8 +78,9 @@ def test_a_scale_on_the_fine_logits_scales_them():
 
 @pytest.mark.parametrize(('cross', 'patch'), [(True, True), (True, False), (False, True), (False, False)], ids=str)
 def test_parts_of_the_refinement(cross, patch):
-    model = build_weaktr(dict(cross_attention=cross, patch_attention=patch)).eval()
-    images = images_of(make_batch([[0], [1]])[0])
+    model = build_weaktr(dict(cross_attention=cross, patch_attention=patch, fine_scale=50.0)).eval()
+    views, samples = make_batch([[0], [1]])
+    images = images_of(views)
     with torch.no_grad():
         coarse, crossed, fine = naive_cams(model, images)
         expected = {(True, True): fine, (True, False): crossed, (False, False): coarse.relu()}.get((cross, patch))
@@ -90,6 +91,8 @@ def test_parts_of_the_refinement(cross, patch):
             fused = (maps * weights[..., None, None]).mean(dim=(1, 2))[:, CLASSES:, CLASSES:]
             expected = torch.einsum('bmn,bcn->bcm', fused, coarse.relu().flatten(2)).view_as(coarse)
         torch.testing.assert_close(model(images), expected)
+        loss = F.multilabel_soft_margin_loss(50 * expected.mean((-2, -1)), image_scores(samples))
+        torch.testing.assert_close(model.loss(images, samples)['loss_fine'], loss)
 
 
 @pytest.mark.parametrize(
