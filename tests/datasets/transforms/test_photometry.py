@@ -86,6 +86,15 @@ def test_gray_weighs_red_as_red():
     np.testing.assert_allclose(transform({'img': image})['img'][0], [[29] * 3, [150] * 3, [76] * 3], atol=1)
 
 
+def test_jitter_and_grey_have_dinos_numbers():
+    jitter, grey = DINOPhotometry(blur_prob=0).color.transforms
+    assert jitter.p == 0.8
+    (jitter,) = jitter.transforms
+    ranges = (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+    assert ranges == ((0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1))
+    assert grey.p == 0.2
+
+
 def test_probabilities_of_the_recipe():
     image = np.zeros((2, 2, 3), dtype=np.uint8)
     image[..., 1], image[..., 2] = 200, 100
