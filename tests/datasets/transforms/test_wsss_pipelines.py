@@ -71,24 +71,61 @@ def test_worker_seed_decides_everything(photo):
     assert not torch.equal(seen[0], seen[2])
 
 
-def test_another_crop_size_as_the_header_says(tmp_path, photo):
+# nothing is left to chance but the place of the image in its crop: its own size, its own colours, no flip
+STILL = """
+train_pipeline[1]['geometry'][0]['prob'] = 0.0
+train_pipeline[1]['geometry'][1]['ratio_range'] = (1.0, 1.0)
+train_pipeline[1]['img'] = []
+"""
+STILL_VIEWS = """
+train_pipeline[1].free.global_view[0].update(crop_ratio_range=(1.0, 1.0), aspect_ratio_range=(4 / 3, 4 / 3))
+train_pipeline[1].free.global_view[1].prob = 0.0
+train_pipeline[1].free.global_view.pop()
+train_pipeline[1].aligned.local_view = []
+"""
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """An image of 60 x 80 pixels, (H, W, 3) in RGB, and its file."""
+    image = np.random.default_rng(1).integers(1, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / 'picture.png')
+    return image, tmp_path / 'picture.png'
+
+
+def in_a_crop(image, box, size):
+    """``image`` (H, W, 3) at ``box`` of a black crop, (3, size, size) in BGR."""
+    h0, h1, w0, w1 = box
+    crop = np.zeros((3, size, size), dtype=np.uint8)
+    crop[:, h0:h1, w0:w1] = image[..., ::-1].transpose(2, 0, 1)
+    return crop
+
+
+def test_another_crop_size_as_the_header_says(tmp_path, picture):
     config = child(
         tmp_path,
         'train_pipeline = _base_.train_pipeline\n'
         'train_pipeline[1].geometry[-1].crop_size = (224, 224)\n'
-        'train_pipeline[1].free.global_view[0].scale = 224\n',
+        'train_pipeline[1].free.global_view[0].scale = 224\n' + STILL + STILL_VIEWS,
     )
-    inputs = run(config.train_pipeline, photo)['inputs']
-    assert [tuple(view.shape) for view in inputs.values()] == [(3, 224, 224)] * 3
+    image, path = picture
+    packed = run(config.train_pipeline, path)
+    crop = in_a_crop(image, packed['data_samples'].valid_box, 224)
+    for name in ('img', 'local_view'):
+        np.testing.assert_array_equal(packed['inputs'][name], crop)
+    whole = np.asarray(Image.fromarray(image).resize((224, 224), Image.BICUBIC))
+    np.testing.assert_array_equal(packed['inputs']['global_view'], whole[..., ::-1].transpose(2, 0, 1))
 
 
-def test_one_view_as_the_header_says(tmp_path, photo):
+def test_one_view_as_the_header_says(tmp_path, picture):
     config = child(
         tmp_path,
         'train_pipeline = _base_.train_pipeline\n'
-        "train_pipeline[1] = dict(type='MultiView', geometry=_base_.geometry, img=_base_.img_view)\n",
+        "train_pipeline[1] = dict(type='MultiView', geometry=_base_.geometry, img=_base_.img_view)\n" + STILL,
     )
-    assert run(config.train_pipeline, photo)['inputs'].shape == (3, 448, 448)
+    image, path = picture
+    packed = run(config.train_pipeline, path)
+    np.testing.assert_array_equal(packed['inputs'], in_a_crop(image, packed['data_samples'].valid_box, 448))
 
 
 def test_fully_supervised_counterpart_as_the_header_says(tmp_path, photo):
