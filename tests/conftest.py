@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published import GOLDEN, drawn_vit
 
 import mmseg_wsss  # noqa: F401  registers every part before a test builds one
-
-GOLDEN = Path(__file__).parent / 'data' / 'golden'
 
 
 @pytest.fixture(scope='session')
@@ -30,6 +29,20 @@ def golden():
             return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
 
     return load
+
+
+@pytest.fixture(params=['drawn', 'real'])
+def vit_file(request, tmp_path):
+    """``vit_file(name)`` is the path of a pretrained file of ``VIT_FILES``: the real one, or random weights like it."""
+
+    def draw(name: str) -> Path:
+        torch.save(drawn_vit(name), tmp_path / name)
+        return tmp_path / name
+
+    if request.param == 'drawn':
+        return draw
+    folder = request.getfixturevalue('shared') / 'weights'
+    return lambda name: folder / name
 
 
 @pytest.fixture(autouse=True)

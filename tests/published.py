@@ -23,6 +23,39 @@ def published_weights(name: str) -> dict[str, Tensor]:
     return weights
 
 
+# names of published files: width, side of a patch, side of the grid, whether blocks scale what they add
+VIT_FILES = {
+    'deit_tiny_patch16_224.pth': (192, 16, 14, False),
+    'vit_tiny_patch16_224_augreg_in21k_ft_in1k.pth': (192, 16, 14, False),
+    'dinov2_vits14.pth': (384, 14, 37, True),
+}
+
+
+def drawn_vit(name: str) -> dict[str, Tensor]:
+    """Half-precision weights under the names and with the shapes of a published file of ``VIT_FILES``."""
+    width, patch, grid, scales = VIT_FILES[name]
+    shapes = {
+        'cls_token': (1, 1, width),
+        'pos_embed': (1, 1 + grid**2, width),
+        'patch_embed.proj.weight': (width, 3, patch, patch),
+        'patch_embed.proj.bias': (width,),
+    }
+    layers = {'attn.qkv': (3 * width, width), 'attn.proj': (width, width)}
+    layers |= {'mlp.fc1': (4 * width, width), 'mlp.fc2': (width, 4 * width)}
+    for block in range(12):
+        for layer, shape in layers.items():
+            shapes |= {f'blocks.{block}.{layer}.weight': shape, f'blocks.{block}.{layer}.bias': shape[:1]}
+        for norm in ('norm1', 'norm2'):
+            shapes |= {f'blocks.{block}.{norm}.{kind}': (width,) for kind in ('weight', 'bias')}
+        if scales:
+            shapes |= {f'blocks.{block}.{scale}.gamma': (width,) for scale in ('ls1', 'ls2')}
+    shapes |= {'norm.weight': (width,), 'norm.bias': (width,)}
+    if not scales:  # DINOv2's file has no classifier
+        shapes |= {'head.weight': (1000, width), 'head.bias': (1000,)}
+    generator = torch.Generator().manual_seed(width)
+    return {key: torch.randn(shape, generator=generator).half() for key, shape in shapes.items()}
+
+
 def encoder_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The transformer alone, in timm's names and without its unused classifier."""
     prefix = 'encoder.'

@@ -5,6 +5,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from drawn_voc import ANIMALS, draw_voc
 from mmengine.dataset import ClassBalancedDataset, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -16,7 +17,6 @@ from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import ImageLabelError
 
 NONE_OF_THEM = {'type': 'TagFile', 'path': 'tags.json', 'ignore_tags': CLASSES}
-ANIMALS = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +217,12 @@ def test_unserialised_data_is_the_same(root):
     assert dataset.get_cat_ids(1) == [0, 1]
 
 
-def test_counts_of_the_real_labels(shared, tmp_path):
+@pytest.fixture(params=['drawn', 'real'])
+def animals(request, tmp_path):
+    """A folder with two lists of tagged images, and how many images and images of each class they have."""
+    if request.param == 'drawn':
+        return tmp_path, draw_voc(tmp_path)
+    shared = request.getfixturevalue('shared')
     voc = 'VOCdevkit/VOC2012'
     lists = {
         'animals_train_aug': (3139, [1001, 263, 1180, 444, 682, 300]),
@@ -232,6 +237,11 @@ def test_counts_of_the_real_labels(shared, tmp_path):
     for path in wanted[1:]:
         for name in (tmp_path / path).read_text().split():
             (root / 'JPEGImages' / f'{name}.jpg').touch()
+    return root, lists
+
+
+def test_counts_of_many_labels(animals):
+    root, lists = animals
     for name, (images, counts) in lists.items():
         dataset = ImageTagDataset(
             classes=ANIMALS,

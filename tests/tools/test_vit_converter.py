@@ -33,7 +33,7 @@ def test_nothing_is_written_when_the_file_is_no_vit(tmp_path):
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_real_dinov2_file(shared, tmp_path):
-    config = convert(str(shared / 'weights' / 'dinov2_vits14.pth'), str(tmp_path / 'out.pth'))
+def test_dinov2_file(vit_file, tmp_path):
+    config = convert(str(vit_file('dinov2_vits14.pth')), str(tmp_path / 'out.pth'))
     assert config['arch'] == dict(embed_dims=384, num_layers=12, num_heads=6, feedforward_channels=1536)
     assert (config['patch_size'], config['img_size'], config['layer_scale_init_value']) == (14, 518, 1e-5)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_voc import ANIMALS, LISTS, draw_voc
 from PIL import Image
 from tool_module import load_tool
 
-LISTS = 'ImageSets/Segmentation'
-ANIMALS = ('cat', 'cow', 'dog', 'horse', 'person', 'sheep')
 TAGS = {
     '2007_000003': ['sofa', 'dog', 'cat', 'dog'],  # other classes may be on an image as well
     '2007_000001': ['cat'],
@@ -166,10 +165,13 @@ def test_another_folder_is_refused(tool, tmp_path, capsys):
     assert f'{tmp_path}/{LISTS}: has none of train_aug.txt, train.txt, val.txt' in _error(tool, tmp_path, capsys)
 
 
-@pytest.fixture(scope='module')
-def real(shared, tmp_path_factory):
-    """The layout of the shared images: lists and tags, three masks, the other files empty."""
-    folder = tmp_path_factory.mktemp('real')
+@pytest.fixture(scope='module', params=['drawn', 'real'])
+def whole(request, tmp_path_factory):
+    """VOC's layout, drawn or real: lists and tags, three masks, the other files empty; and the sizes of the subset."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == 'drawn':
+        return folder, {name.removeprefix('animals_'): images for name, (images, _) in draw_voc(folder).items()}
+    shared = request.getfixturevalue('shared')
     with tarfile.open(shared / 'data' / 'voc12_animals' / 'val.tar') as tar:
         members = [member for member in tar if not member.name.endswith('.jpg')]
         masks = [member for member in members if member.name.endswith('.png')]
@@ -179,27 +181,29 @@ def real(shared, tmp_path_factory):
     for name in json.loads((root / 'image_labels.json').read_text()):
         (root / 'JPEGImages' / f'{name}.jpg').touch()
         (root / 'SegmentationClassAug' / f'{name}.png').touch()
-    return root
+    return root, {'train_aug': 3139, 'train': 445, 'val': 462}
 
 
-def test_lists_and_tags_of_the_real_subset(tool, real, tmp_path, monkeypatch):
+def test_lists_and_tags_of_the_whole_subset(tool, whole, tmp_path, monkeypatch):
+    root, sizes = whole
     drawn = []
     monkeypatch.setattr(tool, 'draw_mask', lambda source, *_: drawn.append(source.stem) is None)
     out = tmp_path / 'out'
-    options = ['--labels', real / 'image_labels.json', '--out', out]
-    assert _run(tool, real, *options, classes=ANIMALS, name='animals') == 0
-    for split, count in {'train_aug': 3139, 'train': 445, 'val': 462}.items():
+    options = ['--labels', root / 'image_labels.json', '--out', out]
+    assert _run(tool, root, *options, classes=ANIMALS, name='animals') == 0
+    for split, count in sizes.items():
         names = (out / LISTS / f'animals_{split}.txt').read_text()
-        assert names == (real / LISTS / f'animals_{split}.txt').read_text()
+        assert names == (root / LISTS / f'animals_{split}.txt').read_text()
         assert len(names.split()) == count
     tags = json.loads((out / 'image_labels_animals.json').read_text())
-    assert tags == json.loads((real / 'image_labels_animals.json').read_text())
+    assert tags == json.loads((root / 'image_labels_animals.json').read_text())
     assert drawn == sorted(tags)
-    assert len(drawn) == 3601
+    assert len(drawn) == sizes['train_aug'] + sizes['val']
 
 
-def test_real_masks(tool, real, tmp_path):
-    sources = [path for path in (real / 'SegmentationClassAug').iterdir() if path.stat().st_size]
+def test_masks_of_the_whole_subset(tool, whole, tmp_path):
+    root, _ = whole
+    sources = [path for path in (root / 'SegmentationClassAug').iterdir() if path.stat().st_size]
     assert len(sources) == 3
     for source in sources:
         assert tool.draw_mask(source, tmp_path / 'out.png', tool.id_table(ANIMALS), [])

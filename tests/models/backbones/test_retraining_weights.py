@@ -1,4 +1,4 @@
-"""The encoders of the second stage take their pretrained files: DINOv2's real one, EVA-02 in mmpretrain's layout."""
+"""The encoders of the second stage take their pretrained files: DINOv2's, and EVA-02 in mmpretrain's layout."""
 
 from pathlib import Path
 
@@ -22,10 +22,8 @@ def backbone_of(name: str, checkpoint: str):
     return backbone, cfg
 
 
-def test_dinov2_small_from_a_local_file(shared):
-    path = shared / 'weights' / 'dinov2_vits14.pth'
-    if not path.is_file():
-        pytest.skip(f'no {path}')
+def test_dinov2_small_from_a_local_file(vit_file):
+    path = vit_file('dinov2_vits14.pth')
     backbone, cfg = backbone_of('weaktr-seg_dinov2-s14_1xb4-100e_voc12aug-476x476', str(path))
     file = torch.load(path, weights_only=True)
     state = backbone.state_dict()

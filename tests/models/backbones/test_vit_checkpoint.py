@@ -83,10 +83,11 @@ def test_anything_but_tensors_is_refused(tmp_path):
         ),
     ],
 )
-def test_real_files_load_whole(shared, file, settings, blocks):
-    vit = pretrained(shared / 'weights' / file, **settings).eval()
+def test_published_files_load_whole(vit_file, file, settings, blocks):
+    path = vit_file(file)
+    vit = pretrained(path, **settings).eval()
     vit.init_weights()
-    raw = torch.load(shared / 'weights' / file, weights_only=True)
+    raw = torch.load(path, weights_only=True)
     assert len(vit.layers) == blocks
     torch.testing.assert_close(vit.layers[-1].attn.proj.weight, raw[f'blocks.{blocks - 1}.attn.proj.weight'].float())
     torch.testing.assert_close(vit.pos_embed, raw['pos_embed'].float())

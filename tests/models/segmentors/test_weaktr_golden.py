@@ -42,11 +42,6 @@ def assert_recorded(model, weights, recorded, images):
     torch.testing.assert_close(fine, recorded['fine_cam'], rtol=1e-3, atol=1e-7)
 
 
-def read(path):
-    with np.load(path, allow_pickle=False) as arrays:
-        return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-
-
 @pytest.mark.parametrize('name', ['small', 'small_wide'])
 def test_small_network_gives_the_recorded_outputs(name, golden):
     recorded = golden(f'weaktr_{name}')
@@ -56,8 +51,8 @@ def test_small_network_gives_the_recorded_outputs(name, golden):
 
 
 @pytest.mark.parametrize('name', ['deit_s', 'deit_s_wide'])
-def test_deit_s_gives_the_recorded_outputs(name, shared):
-    recorded = read(shared / 'golden' / f'weaktr_{name}.npz')
+def test_deit_s_gives_the_recorded_outputs(name, golden):
+    recorded = golden(f'weaktr_{name}')
     size = recorded['size'].tolist()
     images = torch.from_numpy(np.random.RandomState(1023).randn(1, 3, *size).astype(np.float32))
     model = build('deit-small', 20, 224, dict(type='OutputPooledWeights'))
