@@ -1,7 +1,9 @@
 """Every shipped config parses, says what it is, and builds."""
 
 import ast
+import copy
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,13 +18,40 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 
 
+@cache
+def loaded(path: Path) -> Config:
+    return Config.fromfile(path)
+
+
+# trained on masks; neither on tags nor by a recipe of ToCo
+SECOND_STAGES = [path for path in CONFIGS if loaded(path).train_dataloader.dataset.type == 'PseudoMaskDataset']
+# with a position embedding of their own size: not with rotary positions, nor the tiny ViT, which keeps its own
+WITH_POSITIONS = [
+    path for path in SECOND_STAGES if loaded(path).model.backbone.type == 'TokenViT' and 'drawn-scenes' not in path.stem
+]
+
+
 def test_there_are_configs():
     assert Counter(path.parent.name for path in CONFIGS) == {'toco': 13, 'weaktr': 29}
+    assert len(SECOND_STAGES) == 14
+    assert {*SECOND_STAGES} - {*WITH_POSITIONS} == {
+        ROOT / 'configs/weaktr/weaktr-seg_eva02-s14_1xb4-100e_voc12aug-476x476.py',
+        ROOT / 'configs/weaktr/weaktr-seg_vit-demo_drawn-scenes.py',
+    }
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
 def path(request) -> Path:
     return request.param
+
+
+@pytest.fixture
+def cfg(path) -> Config:
+    return copy.deepcopy(loaded(path))
+
+
+def for_all(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize('path', paths, ids=lambda path: path.stem, indirect=True)
 
 
 def test_header_says_what_it_reproduces_the_number_the_time_and_the_command(path):
@@ -42,9 +71,9 @@ def evaluation_loaders(cfg: Config) -> list:
     return [loader for loader in (cfg.val_dataloader, cfg.test_dataloader) if loader is not None]
 
 
-def test_evaluation_keeps_images_without_tags(path):
+def test_evaluation_keeps_images_without_tags(cfg):
     """ImageTagDataset skips them in training alone, unless ``test_mode`` is missing."""
-    for loader in evaluation_loaders(Config.fromfile(path)):
+    for loader in evaluation_loaders(cfg):
         assert (loader.dataset.type, loader.dataset.test_mode) == ('ImageTagDataset', True)
 
 
@@ -58,8 +87,7 @@ def crop_of(cfg: Config) -> tuple[int, int]:
     return tuple(sizes[-1])
 
 
-def test_model_builds_and_its_parts_fit(path):
-    cfg = Config.fromfile(path)
+def test_model_builds_and_its_parts_fit(cfg):
     init_default_scope(cfg.default_scope)
     crop = crop_of(cfg)
     if cfg.model.data_preprocessor.type == 'SegDataPreProcessor':
@@ -78,11 +106,9 @@ def test_model_builds_and_its_parts_fit(path):
         assert model.local_crop_size < min(crop)
 
 
-def test_second_stages_see_whole_patches(path):
+@for_all(SECOND_STAGES)
+def test_second_stages_see_whole_patches(cfg):
     """A ViT does not see the rest of the border: windows are full and of whole patches, whole images are padded."""
-    cfg = Config.fromfile(path)
-    if cfg.train_dataloader.dataset.type != 'PseudoMaskDataset':
-        pytest.skip('trained on tags or by a recipe of ToCo')
     patch, crop = cfg.model.backbone.get('patch_size', 16), crop_of(cfg)
     assert [side % patch for side in crop] == [0, 0]
     if cfg.model.test_cfg.mode == 'slide':
@@ -106,31 +132,24 @@ def test_second_stages_see_whole_patches(path):
         assert cfg.train_dataloader.dataset.data_prefix.ground_truth_path is None
 
 
-def test_second_stages_have_a_position_for_every_patch_of_the_crop(path):
-    cfg = Config.fromfile(path)
-    if cfg.train_dataloader.dataset.type != 'PseudoMaskDataset' or cfg.model.backbone.type != 'TokenViT':
-        pytest.skip('not a second stage, or rotary positions')
-    if 'drawn-scenes' in path.stem:
-        pytest.skip('its tiny ViT is fine-tuned at the size that it was trained with')
+@for_all(WITH_POSITIONS)
+def test_second_stages_have_a_position_for_every_patch_of_the_crop(cfg):
     assert (cfg.model.backbone.img_size,) * 2 == crop_of(cfg)
 
 
-def test_second_stages_refine_as_the_paper_says(path):
-    cfg = Config.fromfile(path)
-    if cfg.train_dataloader.dataset.type != 'PseudoMaskDataset':
-        pytest.skip('not a second stage')
+@for_all(SECOND_STAGES)
+def test_second_stages_refine_as_the_paper_says(cfg, path):
     assert cfg.tta_model.type == 'MeanSoftmaxTTA'
     assert cfg.crf.type == 'DenseCRF'
     assert cfg.crf.preset == ('weaktr-coco' if 'coco' in path.stem else 'weaktr-voc')
 
 
-def test_normalisation_is_the_models_own(path):
+def test_normalisation_is_the_models_own(cfg):
     """At the top of a config mmengine gives it to the outermost model: with test-time augmentation, the wrong one."""
-    assert 'data_preprocessor' not in Config.fromfile(path)
+    assert 'data_preprocessor' not in cfg
 
 
-def test_pipelines_and_schedules_build(path):
-    cfg = Config.fromfile(path)
+def test_pipelines_and_schedules_build(cfg):
     init_default_scope(cfg.default_scope)
     for loader in (cfg.train_dataloader, *evaluation_loaders(cfg)):
         for transform in loader.dataset.pipeline:
@@ -141,9 +160,8 @@ def test_pipelines_and_schedules_build(path):
         assert scheduler.end <= cfg.train_cfg.max_iters, 'a schedule that outlives the training never ends'
 
 
-def test_inference_apis_of_mmseg_find_the_pipeline_of_the_test(path):
+def test_inference_apis_of_mmseg_find_the_pipeline_of_the_test(cfg):
     """``inference_model`` takes ``test_pipeline``, ``MMSegInferencer`` a step called LoadImageFromFile."""
-    cfg = Config.fromfile(path)
     assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
     assert cfg.test_pipeline[0] == dict(type='LoadImageFromFile', _scope_='mmseg_wsss')
 
