@@ -5,6 +5,7 @@
 #   PYTHON=python3.12      the interpreter for .venv and .venv-onedl (3.10, 3.11 or 3.12)
 #   TORCH_INDEX=URL        where torch comes from, e.g. https://download.pytorch.org/whl/cpu for the small build without CUDA
 #   FULL=1                 the demo's whole table, with the dense energy too
+#   JOBS=2                 processes that run the tests
 #   METHOD=weaktr          the demo of WeakTr's two stages (default: METHOD=toco)
 #   DATA=, WEIGHTS=, ITERS=   passed on to the demo, for either method (see demo/run.py)
 
@@ -16,6 +17,11 @@ SHELL := /bin/bash
 # One busy core makes an OpenMP run that spins several times slower.
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# A file's tests share their fixtures, so they stay together.
+test test-onedl: export OMP_NUM_THREADS := 1
+IN_PARALLEL = --numprocesses $(JOBS) --dist loadfile
+JOBS ?= 2
 
 RUN := .venv/bin/python
 RUN_ONEDL := .venv-onedl/bin/python
@@ -31,16 +37,16 @@ STAMP := $(call stamp,.venv,openmmlab)
 STAMP_ONEDL := $(call stamp,.venv-onedl,onedl)
 
 help:
-	@sed -n '1,9p' Makefile
+	@sed -n '1,10p' Makefile
 
 demo: $(STAMP)
 	$(RUN) demo/run.py $(if $(FULL),--full) $(if $(METHOD),--method $(METHOD)) $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ITERS),--iters "$(ITERS)")
 
 test: lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(IN_PARALLEL)
 
 test-onedl: $(STAMP_ONEDL)
-	$(RUN_ONEDL) -m pytest
+	$(RUN_ONEDL) -m pytest $(IN_PARALLEL)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check

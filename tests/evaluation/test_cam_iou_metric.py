@@ -6,7 +6,7 @@ import torch
 from cam_samples import CLASSES, random_sample
 from mmseg.registry import METRICS
 
-from mmseg_wsss.evaluation.pixel_counts import cam_counts
+from mmseg_wsss.evaluation.pixel_counts import THRESHOLDS, cam_counts
 
 
 def build(**kwargs):
@@ -133,6 +133,45 @@ def test_images_that_show_no_class_count_and_those_without_a_pixel_are_told(monk
         'per class results of seg, 3 images:',
         '1 of 3 images have no pixel to evaluate: their masks are 255 everywhere',
     ]
+
+
+def test_the_table_per_class(monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmseg_wsss.evaluation.metrics.cam_iou_metric.print_log', lambda text, *_: lines.append(text))
+    sample = dict(
+        gt_sem_seg={'data': torch.tensor([[[0, 1, 1, 2]]])},
+        pred_sem_seg={'data': torch.tensor([[[0, 1, 0, 2]]])},
+        cam={'data': torch.tensor([[[0, 0.9, 0.2, 0]], [[0, 0, 0, 0.45]], [[0, 0, 0, 0]]])},
+        cam_names=('cam',),
+        background_threshold=0.4,
+    )
+    evaluate(build(), [sample])
+    for table in lines:  # at 0.4 the CAM is the segmentation
+        rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines() if '|' in line]
+        assert rows == [
+            ['Class', 'IoU', 'precision', 'recall', 'FP', 'FN'],
+            [CLASSES[0], '50.00', '50.00', '100.00', '50.00', '0.00'],
+            [CLASSES[1], '50.00', '100.00', '50.00', '0.00', '50.00'],
+            [CLASSES[2], '100.00', '100.00', '100.00', '0.00', '0.00'],
+            [CLASSES[3], 'nan', 'nan', 'nan', 'nan', 'nan'],
+        ]
+    assert len(lines) == 2, 'all images have ground truth: no warning'
+
+
+def test_arguments_reach_the_base():
+    metric = build(prefix='val', collect_device='gpu')
+    assert metric.collect_device == 'gpu'
+    assert build().collect_device == 'cpu'
+    metric.collect_device = 'cpu'
+    assert evaluate(metric, [random_sample(0)]).keys() == {
+        f'val/{key}' for key in evaluate(build(), [random_sample(0)])
+    }
+
+
+def test_the_thresholds_are_hundredths_and_255_is_ignored():
+    assert [round(100 * threshold, 9) for threshold in THRESHOLDS] == list(range(1, 100))
+    counts = cam_counts(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[255, 1]]), torch.tensor([0.5]))
+    assert [count.tolist() for count in counts] == [[[0, 1]]] * 3
 
 
 def test_rates_sum_to_hundred():

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from tiny_toco import CLASSES, SIZE, make_batch
 from tiny_weaktr import BLOCKS, HEAD_WEIGHTS, HEADS, build_weaktr
 
+from mmseg_wsss.models.backbones import SelfAttention
 from mmseg_wsss.models.cam import attention_map, normalize_cam, scale_bicubic
 from mmseg_wsss.structures import image_scores
 
@@ -149,6 +150,20 @@ def test_without_cam_in_test_cfg_only_labels_come_back():
         sample = model.predict(images_of(make_batch([[0]])[0]))[0]
     assert 'cam' not in sample
     assert sample.pred_sem_seg.data.unique().tolist() == [0, 1, 2, 3]
+
+
+def test_attention_is_recorded_without_its_history_and_only_where_needed():
+    attention = SelfAttention(
+        *(torch.randn(1, 2, 9, 16, requires_grad=True) * 1 for _ in range(2)), torch.randn(1, 9, 32)
+    )
+    for cross, patch in ((True, False), (False, True)):
+        recorded = build_weaktr(dict(cross_attention=cross, patch_attention=patch)).cam_head.record(attention)
+        torch.testing.assert_close(recorded.query, attention.query)
+        torch.testing.assert_close(recorded.key, attention.key)
+        assert not (recorded.query.requires_grad)
+        assert not (recorded.key.requires_grad)
+        assert not (recorded.pooled.requires_grad)
+    assert build_weaktr(dict(cross_attention=False, patch_attention=False)).cam_head.record(attention) == ()
 
 
 def test_bfloat16_keeps_the_fine_cam_in_float32():
