@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: where the recorded numbers and the optional shared data are."""
 
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,22 @@ def vit_file(request, tmp_path):
 def _seed():
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+class _Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def code_that_writes(tmp_path) -> tuple[object, Path]:
+    """An object whose pickle makes a file as soon as it is read, and that file."""
+    code, written = _Touch(tmp_path / 'written'), tmp_path / 'written'
+    pickle.loads(pickle.dumps(code))
+    written.unlink()  # it was made, so the pickle works
+    return code, written

@@ -45,11 +45,23 @@ def test_what_is_no_score(tmp_path, value):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_code_of_a_file_runs(tmp_path, code_that_writes):
+    code, written = code_that_writes
+    np.savez(tmp_path / 'code.npz', ids=np.array([code]), values=np.zeros((1, 2, 2), np.uint8), scale=np.float32(1))
+    with pytest.raises(ValueError, match=r'code\.npz: not a file of soft scores'):
+        load_soft_scores(tmp_path / 'code.npz')
+    assert not written.exists()
+
+
 def test_files_that_hold_something_else(tmp_path):
     np.savez(tmp_path / 'other.npz', a=np.zeros(3))
     np.savez(tmp_path / 'pickle.npz', ids=np.array([{}]), values=np.zeros(1), scale=1)
     (tmp_path / 'cut.npz').write_bytes((tmp_path / 'other.npz').read_bytes()[:50])
-    for name in ('other', 'pickle', 'cut'):
+    write_soft_scores(tmp_path / 'damaged.npz', np.array([1]), np.random.default_rng(0).random((1, 40, 40)))
+    content = bytearray((tmp_path / 'damaged.npz').read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / 'damaged.npz').write_bytes(content)
+    for name in ('other', 'pickle', 'cut', 'damaged'):
         with pytest.raises(ValueError, match=rf'{name}\.npz: not a file of soft scores from make_pseudo_labels\.py'):
             load_soft_scores(tmp_path / f'{name}.npz')
     with pytest.raises(FileNotFoundError):

@@ -159,6 +159,18 @@ def test_soft_scores(run, data, tmp_path):
     assert np.abs(scores - wanted).max() <= 0.5 / 255 + 1e-6
 
 
+def test_soft_scores_are_the_refined_ones(run, data, tmp_path):
+    """The best class of the soft scores is the mask, which refinement has changed."""
+    _, labels = run('--split', 'train.txt', '--threshold', 0.6, '--soft', '--refine', 'par')
+    for name, label in labels.items():
+        ids, scores = load_soft_scores(tmp_path / f'out/SoftScores/{name}.npz')
+        first, second = np.sort(scores, axis=0)[::-1][:2]
+        certain = first - second > 2 / 255  # more than two steps of the file
+        assert certain.mean() > 0.8
+        assert np.array_equal(ids[scores.argmax(0)][certain], label[certain]), name
+        assert (label != expected(data, name, 0.6))[certain].any(), 'refinement changes something'
+
+
 def test_bfloat16(run, data, tmp_path):
     _, labels = run('--split', 'train.txt', '--threshold', 0.6, '--amp')
     changed = [(label != expected(data, name, 0.6)).mean() for name, label in labels.items()]
