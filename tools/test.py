@@ -68,7 +68,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if isinstance(args.crf, str):  # in place of what the config has; options on the command line go on top
         cfg.crf = {'type': cfg.get('crf', {}).get('type', 'DenseCRF'), 'preset': args.crf}
-        cfg.merge_from_dict(args.cfg_options or {})
+        own = (args.cfg_options or {}).items()
+        cfg.merge_from_dict({key: value for key, value in own if key.partition('.')[0] == 'crf'})
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
         raise ValueError(f'{args.config} has no test_dataloader or no test_evaluator, so there is nothing to test')

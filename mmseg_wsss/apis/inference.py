@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.image_labels.names import IMAGE_SUFFIXES, UNREAD_SUFFIXES, image_name, list_files
 from ..datasets.palette import voc_palette
+from ..engine import check_checkpoints
 from ..models import CAMSegmentor
 from ..progress import progress_bar
 from ..pseudo_labels import Unreadable, as_it_is, choose_source, load_model, sample_or_unreadable, without_masks
@@ -80,6 +81,7 @@ def init_model(
             CAMs are wanted of a network that has none, or there is no such device.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    check_checkpoints(cfg)  # some backbones read one when they are built
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)

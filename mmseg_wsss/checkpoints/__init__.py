@@ -1,10 +1,10 @@
 """Weight files: reading and writing them safely, fetching them, and renaming those of published implementations."""
 
 from .download import cache_folder, fetch
-from .files import checked, read_checkpoint, read_weights, write_weights
+from .files import checked, read_checkpoint, read_weights, unchecked, write_weights
 from .key_table import KeyTable, renamed, report_problems
 from .published_layouts import CLIP, LAYOUTS, TIMM, TOCO, WEAKTR_CAM, WEAKTR_SEG
-from .zoo import ZOO, Weights, find
+from .zoo import ZOO, Weights, address, find
 
 __all__ = [
     'CLIP',
@@ -16,6 +16,7 @@ __all__ = [
     'ZOO',
     'KeyTable',
     'Weights',
+    'address',
     'cache_folder',
     'checked',
     'fetch',
@@ -24,5 +25,6 @@ __all__ = [
     'read_weights',
     'renamed',
     'report_problems',
+    'unchecked',
     'write_weights',
 ]

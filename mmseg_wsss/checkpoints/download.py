@@ -15,7 +15,7 @@ from ..progress import progress_bar
 from .zoo import ZOO, find
 
 # torch.hub's convention: the first digits of the SHA-256 before the suffix; eight digits may also be a date
-_HASH_IN_NAME = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')
+_HASH_IN_NAME = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$', re.IGNORECASE)
 
 
 def cache_folder() -> Path:
@@ -42,7 +42,8 @@ def fetch(name_or_url: str, *, folder: str | Path | None = None) -> Path:
     entry = find(name_or_url)
     url = entry.url if entry else name_or_url
     if urlsplit(url).scheme not in ('http', 'https'):
-        raise ValueError(f'{url!r} is neither an http(s) URL nor one of: {", ".join(each.name for each in ZOO)}')
+        names = ', '.join(each.name for each in ZOO)
+        raise ValueError(f'{url!r} is neither an http(s) URL nor one of: {names}; a file is named by its path alone')
     path = Path(folder or cache_folder()) / (entry.file if entry else _file_name(url))
     sha256 = entry.sha256 if entry else _hash_in_name(url)
     if not path.is_file():  # otherwise nothing is written: the folder may be read-only
@@ -63,7 +64,7 @@ def _file_name(url: str) -> str:
 
 def _hash_in_name(url: str) -> str:
     match = _HASH_IN_NAME.search(urlsplit(url).path)
-    return match[1] if match else ''
+    return match[1].lower() if match else ''
 
 
 def _download(url: str, path: Path, sha256: str) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..fileio import whole_file
 from .download import fetch
+from .zoo import address
 
 _PICKLED = ('.pth', '.pt', '.bin', '.ckpt', '.tar')
 _CONTAINERS = ('model', 'state_dict', 'teacher')
@@ -51,15 +52,17 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
     values.
 
     Args:
-        path: local file; ``.safetensors`` by its suffix, else a file of ``torch.save``. A URL is fetched first.
+        path: local file; ``.safetensors`` by its suffix, else a file of ``torch.save``. A URL, or a name of mmengine's
+            such as ``open-mmlab://resnet50_v1c``, is fetched first (:func:`fetch`, :func:`address`).
         map_location: as for ``torch.load``; a ``.safetensors`` file takes a device only.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is something else, such as a saved web page, it is damaged, or would have to run code.
+        ValueError: it is something else, such as a saved web page, it is damaged, or would have to run code; or there
+            is no such name.
     """
     if '://' in str(path):
-        path = fetch(str(path))
+        path = fetch(address(str(path)))
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}')
@@ -150,12 +153,18 @@ def checked(path: str | Path) -> str:
     """The name by which mmengine loads a file or URL through :func:`read_checkpoint`: ``checked:PATH``.
 
     mmengine's own loader is not changed: it does not know ``.safetensors``, refuses mmengine's checkpoints if torch
-    reads tensors only, and reports a damaged file in torch's words. ``checked:`` is a scheme like ``http://`` and
-    ``s3://``, for ``load_from`` and ``load_checkpoint``.
+    reads tensors only, reports a damaged file in torch's words, and runs what a downloaded file asks for. ``checked:``
+    is a scheme like ``http://`` and ``s3://``, for ``load_from``, ``init_cfg`` and ``load_checkpoint``.
     """
-    return f'{_CHECKED}{str(path).removeprefix(_CHECKED)}'
+    return f'{_CHECKED}{unchecked(path)}'
+
+
+def unchecked(path: str | Path) -> str:
+    """The file or URL that :func:`checked` was given; any other name as it is."""
+    return str(path).removeprefix(_CHECKED)
 
 
 @CheckpointLoader.register_scheme(prefixes=_CHECKED)
-def _load_checked(filename: str, map_location: Any = None) -> Any:
-    return read_checkpoint(filename.removeprefix(_CHECKED), map_location)
+def load_from_checked(filename: str, map_location: Any = None) -> Any:
+    """mmengine's loader of ``checked:PATH``; its log shows this function's name after ``load_from_``."""
+    return read_checkpoint(unchecked(filename), map_location)

@@ -2,6 +2,13 @@
 
 from typing import NamedTuple
 
+from mmengine.runner import (
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+)
+
 
 class Weights(NamedTuple):
     """One published file.
@@ -59,3 +66,28 @@ ZOO = (
 def find(name_or_url: str) -> Weights | None:
     """The entry of this name or URL, or None."""
     return next((entry for entry in ZOO if name_or_url in (entry.name, entry.url)), None)
+
+
+def address(name: str) -> str:
+    """The URL of a name such as ``torchvision://resnet50``, from mmengine's tables; anything else as it is.
+
+    mmengine has a loader for each of these schemes, which runs what the downloaded file asks for.
+
+    Raises:
+        ValueError: there is no such name, or mmengine takes only a part of its file; the message says what to write.
+    """
+    scheme, _, model = name.partition('://')
+    if scheme in ('torchvision', 'modelzoo'):
+        table = get_torchvision_models()
+    elif scheme in ('open-mmlab', 'openmmlab'):
+        table = get_external_models()
+        model = get_deprecated_model_names().get(model, model)
+    elif scheme == 'mmcls':
+        table = get_mmcls_models()
+    else:
+        return name
+    if model not in table:
+        raise ValueError(f'{name}: mmengine knows no such name: write the http(s) URL or the path of the file')
+    if scheme == 'mmcls':  # a whole classifier: mmengine's loader keeps its backbone
+        raise ValueError(f"{name} is a part of a file: write checkpoint='{table[model]}', prefix='backbone.'")
+    return table[model]

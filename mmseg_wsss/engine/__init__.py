@@ -2,7 +2,7 @@
 published learning rates, a short log, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
-from .config_file import read_config
+from .config_file import check_checkpoints, read_config
 from .cpu_launch import finish_launch, prepare_cpu_launch
 from .hooks import ClassCountHook, IterationSeedHook
 from .schedules import EpochCosineLR, WarmupPolyLR
@@ -18,6 +18,7 @@ __all__ = [
     'ShardedStrategy',
     'SummaryOptimWrapperConstructor',
     'WarmupPolyLR',
+    'check_checkpoints',
     'finish_launch',
     'image_folder',
     'prepare_cpu_launch',

@@ -15,8 +15,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from ..checkpoints import checked
+
 # What mmengine and `tools/test.py --tta` take from a config by name; everything else is read by other lines alone.
 _TAKEN = {*inspect.signature(Runner.__init__).parameters, 'tta_pipeline', '_base_'}
+_NAMES_OF_CHECKPOINTS = ('load_from', 'pretrained', 'checkpoint')
 
 
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
@@ -46,7 +49,28 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
             )
     if options:
         cfg.merge_from_dict(dict(options))
+    check_checkpoints(cfg)
     return cfg
+
+
+def check_checkpoints(value: Any) -> None:
+    """Let the files that a config names be read by :func:`~mmseg_wsss.checkpoints.read_checkpoint`, in place.
+
+    mmengine reads a downloaded file (``http://``, ``torchvision://``, ...) with code in it. Names of checkpoints are
+    the texts under ``load_from``, ``pretrained`` and ``checkpoint``, as in ``init_cfg``, wherever they are.
+
+    Args:
+        value: config or a part of it.
+    """
+    if isinstance(value, (dict, Config)):
+        for key, inner in value.items():
+            if key in _NAMES_OF_CHECKPOINTS and inner and isinstance(inner, str):
+                value[key] = checked(inner)
+            else:
+                check_checkpoints(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            check_checkpoints(inner)
 
 
 def _those(keys: list[str]) -> str:

@@ -1,9 +1,7 @@
-"""Downloads from a server on this machine that counts requests and can break off."""
+"""Downloads from the server on this machine."""
 
 import hashlib
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -16,33 +14,9 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NAME = f'net-{DIGEST[:8]}.pth'
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serves ``server.content`` under every path but /absent; breaks off after ``server.sent`` bytes."""
-
-    def do_GET(self):
-        self.server.paths.append(self.path)
-        if self.path == '/absent.pth':
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header('Content-Length', str(len(self.server.content)))
-        self.end_headers()
-        self.wfile.write(self.server.content[: self.server.sent])
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server():
-    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
-        server.content, server.sent, server.paths = CONTENT, None, []
-        server.url = f'http://127.0.0.1:{server.server_port}'
-        thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.01))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+@pytest.fixture(autouse=True)
+def _content(server):
+    server.content = CONTENT
 
 
 def names(folder):
@@ -113,6 +87,33 @@ def test_weights_are_read_from_an_address(server, tmp_path, monkeypatch):
     assert len(server.paths) == 1
 
 
+@pytest.mark.parametrize('scheme', ['file', 'FILE', 'ftp', 's3'])
+def test_nothing_but_http_is_fetched(tmp_path, scheme):
+    (tmp_path / 'net.pth').write_bytes(CONTENT)
+    url = f'{scheme}://{tmp_path}/net.pth'
+    with pytest.raises(ValueError, match=r'neither an http\(s\) URL') as error:
+        fetch(url, folder=tmp_path / 'cache')
+    assert str(error.value).startswith(f'{url!r} is neither an http(s) URL nor one of: deit_tiny, deit_small, ')
+    assert str(error.value).endswith(', dino_small; a file is named by its path alone')
+    assert not (tmp_path / 'cache').exists()
+
+
+def test_a_server_cannot_send_the_reader_to_a_file_of_this_machine(server, tmp_path):
+    (tmp_path / 'net.pth').write_bytes(CONTENT)
+    server.elsewhere = f'file://{tmp_path}/net.pth'
+    with pytest.raises(ConnectionError, match=r'could not be downloaded .No connection adapters were found for .file:'):
+        fetch(f'{server.url}/elsewhere/{NAME}', folder=tmp_path / 'cache')
+    assert names(tmp_path / 'cache') == []
+
+
+@pytest.mark.parametrize('digits', [DIGEST[:8].upper(), DIGEST.upper()])
+def test_a_hash_in_capitals_is_checked_too(server, tmp_path, digits):
+    assert fetch(f'{server.url}/net-{digits}.pth', folder=tmp_path).name == f'net-{digits}.pth'
+    server.content = CONTENT[:-1]
+    with pytest.raises(ValueError, match=f'that of .*/net-{digits}.PTH begins with {digits.lower()}: delete it'):
+        fetch(f'{server.url}/net-{digits}.PTH', folder=tmp_path)
+
+
 def test_two_at_once_download_once(server, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         paths = list(pool.map(lambda _: fetch(f'{server.url}/{NAME}', folder=tmp_path), range(2)))
@@ -128,6 +129,7 @@ def test_two_at_once_download_once(server, tmp_path):
         ('eva02-small_20230505-9c5b0e85.pth', '9c5b0e85'),
         (f'net-{DIGEST}.safetensors', DIGEST),
         ('run-20230505.pth', ''),
+        ('deit_small_patch16_224-CD65A155.pth', 'cd65a155'),
         ('dinov2_vits14_pretrain.pth', ''),
     ],
 )

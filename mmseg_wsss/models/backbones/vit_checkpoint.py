@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ...checkpoints import CLIP, TIMM, read_weights, renamed, report_problems
+from ...checkpoints import CLIP, TIMM, read_weights, renamed, report_problems, unchecked
 
 # Parts of a classification or self-supervised checkpoint that a backbone has no use for.
 _UNUSED = re.compile(r'^(head|head_dist|fc_norm|pre_logits|mask_token|decoder(_\w+)?|dino_head|ibot_head)(\.|$)')
@@ -68,6 +68,7 @@ def load_vit_checkpoint(model: nn.Module, path: str) -> None:
     Raises:
         ValueError: keys are missing, unexpected or of another shape.
     """
+    path = unchecked(path)  # it is read by `read_checkpoint` in any case
     state = read_vit_state_dict(path)
     own = model.state_dict()
     if not model.final_norm:  # every file has one, for its own head
