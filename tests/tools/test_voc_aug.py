@@ -1,6 +1,7 @@
 """VOC 2012 and SBD in their real formats: tar files, .mat and palette PNG; whose mask wins, counts, hostile members."""
 
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -232,6 +233,92 @@ def test_members_never_leave_the_root(tmp_path):
     hostile = pack(tmp_path / 'sbd.tar', {'../../dataset/cls/x.mat': b''})
     with pytest.raises(ValueError, match="'x' is not an image id of VOC"):
         list(read_sbd(hostile, {}))
+
+
+IMAGE = f'VOCdevkit/VOC2012/JPEGImages/{TRAIN[0]}.jpg'
+MAT = 'benchmark_RELEASE/dataset/cls/2008_000008.mat'
+MIB = 1 << 20
+
+
+def tar_of_headers(path, sizes):
+    """A tar file of members without content: holes, which take no place on the disk."""
+    with path.open('wb') as file:
+        for name, size in sizes.items():
+            member = tarfile.TarInfo(name)
+            member.size = size
+            file.write(member.tobuf())
+            file.seek(size, 1)
+        file.truncate(file.tell() + 1024)
+    return path
+
+
+def sparse(path, name, *, pax):
+    """A tar file of 10 KB whose member becomes a file of 1 TB."""
+    with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT if pax else tarfile.GNU_FORMAT) as tar:
+        member = tarfile.TarInfo(name)
+        if pax:
+            member.pax_headers = {'GNU.sparse.map': '0,1', 'GNU.sparse.size': str(1 << 40)}
+            member.size = 1
+            tar.addfile(member, io.BytesIO(b'x'))
+        else:
+            member.type = tarfile.GNUTYPE_SPARSE
+            tar.addfile(member)
+    if not pax:
+        data = bytearray(path.read_bytes())
+        data[386:398] = b'00000000000\0'  # the first block of content: at 0, of 0 bytes
+        data[398:410] = b'00000000000\0'
+        data[483:495] = b'\x80' + (1 << 40).to_bytes(11, 'big')
+        data[148:156] = b' ' * 8
+        data[148:156] = b'%06o\0 ' % sum(data[:512])
+        path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize('pax', [True, False])
+def test_a_sparse_member_is_refused(tmp_path, pax):
+    tar = sparse(tmp_path / 'bad.tar', IMAGE, pax=pax)
+    with tarfile.open(tar) as archive:
+        assert archive.getmember(IMAGE).size == 1 << 40
+    with pytest.raises(ValueError, match='is sparse') as error:
+        unpack_voc(tar, tmp_path / 'root')
+    assert str(error.value) == f'{tar}: the member {IMAGE!r} is sparse: no file of VOC 2012 or SBD'
+    assert [path.name for path in tmp_path.iterdir()] == ['bad.tar']
+    with pytest.raises(ValueError, match=rf"bad\.tar: the member '{MAT}' is sparse: no file of VOC 2012 or SBD"):
+        list(read_sbd(sparse(tar, MAT, pax=pax), {}))
+
+
+def test_a_member_larger_than_any_of_voc_is_refused(tmp_path):
+    tar = tar_of_headers(tmp_path / 'bad.tar', {IMAGE: 16 * MIB})
+    assert unpack_voc(tar, tmp_path) == 1
+    assert (tmp_path / 'JPEGImages' / f'{TRAIN[0]}.jpg').stat().st_size == 16 * MIB
+    text = 'has 16,777,217 bytes, more than 16,777,216: no file of VOC 2012 or SBD'
+    with pytest.raises(ValueError, match='bytes') as error:
+        unpack_voc(tar_of_headers(tar, {IMAGE: 16 * MIB + 1}), tmp_path)
+    assert str(error.value) == f'{tar}: the member {IMAGE!r} {text}'
+    with pytest.raises(ValueError, match='bytes') as error:
+        list(read_sbd(tar_of_headers(tar, {MAT: 16 * MIB + 1}), {}))
+    assert str(error.value) == f'{tar}: the member {MAT!r} {text}'
+
+
+def test_a_tar_file_of_more_than_voc_is_refused(tmp_path):
+    names = [f'VOCdevkit/VOC2012/JPEGImages/2007_{number:06}.jpg' for number in range(257)]
+    for name in names[:256]:  # complete files are kept, so that the test writes nothing
+        path = tmp_path / 'JPEGImages' / name.rsplit('/', 1)[1]
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.truncate(path, 16 * MIB)
+    sizes = dict.fromkeys(names[:256], 16 * MIB)
+    tar = tar_of_headers(tmp_path / 'bad.tar', sizes)
+    assert unpack_voc(tar, tmp_path) == 0
+    with pytest.raises(ValueError, match='bytes') as error:
+        unpack_voc(tar_of_headers(tar, {**sizes, names[256]: 1}), tmp_path)
+    assert str(error.value) == f'{tar}: more than 4,294,967,296 bytes with {names[256]!r}: no tar file of VOC 2012'
+
+
+def test_an_empty_mask_of_sbd_is_named(tmp_path):
+    tar = pack(tmp_path / 'sbd.tar', {MAT: b'', **{f'dataset/{split}.txt': b'' for split in SBD}})
+    ((name, where, data),) = read_sbd(tar, {})
+    assert (name, where, data) == ('2008_000008', f'{tar}:{MAT}', b'')
 
 
 def test_the_segmentation_of_a_mat_file():

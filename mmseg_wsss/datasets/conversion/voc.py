@@ -17,6 +17,8 @@ from mmseg_wsss.fileio import whole_file
 NUM_CLASSES = 20
 _IMAGE_ID = re.compile(r'\d{4}_\d{6}')
 _ROOT = ('VOCdevkit', 'VOC2012')
+# The largest tar file of VOC 2012 has 2.0 GB, its largest member and that of SBD less than 1 MB.
+MEMBER_BYTES, TAR_BYTES = 16 << 20, 4 << 30
 
 
 class MaskTask(NamedTuple):
@@ -34,9 +36,10 @@ def unpack_voc(tar: Path, root: Path) -> int:
         how many files were written.
 
     Raises:
-        ValueError: it is not a (complete) tar file of VOC 2012, or a member would be written outside ``root``.
+        ValueError: it is not a (complete) tar file of VOC 2012, a member would be written outside ``root`` or has more
+            than 16 MiB, or all of them have more than 4 GiB.
     """
-    written = found = 0
+    written = found = total = 0
     try:
         with tarfile.open(tar) as archive:
             for member in archive:
@@ -46,6 +49,12 @@ def unpack_voc(tar: Path, root: Path) -> int:
                 if parts[:2] != _ROOT or member.isdir():
                     continue
                 found += 1
+                _check_size(member, tar)
+                total += member.size
+                if total > TAR_BYTES:
+                    raise ValueError(
+                        f'{tar}: more than {TAR_BYTES:,} bytes with {member.name!r}: no tar file of VOC 2012'
+                    )
                 target = root.joinpath(*parts[2:])
                 if target.is_file() and target.stat().st_size == member.size:
                     continue
@@ -57,6 +66,13 @@ def unpack_voc(tar: Path, root: Path) -> int:
     if not found:
         raise ValueError(f'{tar}: has no file below {"/".join(_ROOT)}, so it is not a tar file of VOC 2012')
     return written
+
+
+def _check_size(member: tarfile.TarInfo, tar: Path) -> None:
+    """Raise a ValueError for a member with which a small tar file could fill the disk or the memory."""
+    if member.issparse() or member.size > MEMBER_BYTES:
+        what = 'is sparse' if member.issparse() else f'has {member.size:,} bytes, more than {MEMBER_BYTES:,}'
+        raise ValueError(f'{tar}: the member {member.name!r} {what}: no file of VOC 2012 or SBD')
 
 
 def read_list(path: Path) -> list[str]:
@@ -120,6 +136,7 @@ def _members(tar: Path) -> Iterator[tuple[tuple[str, ...], str, bytes]]:
             for member in archive:
                 parts = PurePosixPath(member.name).parts
                 if member.isfile() and _wanted(parts):
+                    _check_size(member, tar)
                     yield parts, f'{tar}:{member.name}', archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f'{tar}: not a complete tar file: {error}') from error
