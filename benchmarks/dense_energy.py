@@ -23,6 +23,7 @@ from machine import machine, new_parser, report
 from PIL import Image
 from torch import Tensor
 
+from mmseg_wsss.datasets.open_image import open_image
 from mmseg_wsss.models.bilateral_sum import bilateral_features, exact_bilateral_sum, grouped_bilateral_sum
 from mmseg_wsss.models.losses import DenseEnergyLoss
 
@@ -61,10 +62,10 @@ def scenes(count: int) -> tuple[str, Tensor, dict[str, Tensor]]:
 
 def _crop(path: Path, how: int) -> Image.Image:
     """The middle, the shorter side 448."""
-    image = Image.open(path)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.resize((CROP, CROP), how, box=(left, top, left + side, top + side))
+    with open_image(path) as image:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return image.resize((CROP, CROP), how, box=(left, top, left + side, top + side))
 
 
 def permutohedral_sum(features: Tensor, values: Tensor, *, image: Tensor) -> Tensor:

@@ -32,14 +32,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
-from PIL import Image
-
 from mmseg_wsss.datasets import voc_palette
 from mmseg_wsss.datasets.image_files import find_images, listed_images
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.names import IMAGE_SUFFIXES, image_name
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
-from mmseg_wsss.datasets.mask_files import UNREADABLE_ERRORS, misfits, read_mask, upright_size
+from mmseg_wsss.datasets.mask_files import misfits, read_mask, upright_size
+from mmseg_wsss.datasets.open_image import open_image
 from mmseg_wsss.fileio import unwritable, whole_file
 
 FOLDER = Path('results', 'VOC2012', 'Segmentation', 'comp6_test_cls')
@@ -59,14 +58,14 @@ def check_prediction(path: Path, image: Path | None) -> list[tuple[str, str]]:
     """Kind and text of all that is wrong with one prediction; its size is compared where its image is given."""
     try:
         content = read_mask(path)
-        with Image.open(path) as prediction:
+        with open_image(path, 'mask') as prediction:
             kind, palette = f'{prediction.format} of mode {prediction.mode}', prediction.getpalette()
         if image is None:
             size = content.size
         else:
-            with Image.open(image) as opened:
+            with open_image(image) as opened:
                 size = upright_size(opened)
-    except UNREADABLE_ERRORS as error:
+    except (OSError, ValueError) as error:
         return [(UNREADABLE, str(error))]
     findings = misfits(path, content, image or path, size, IDS)
     if kind != 'PNG of mode P':

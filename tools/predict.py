@@ -39,7 +39,7 @@ from PIL import Image
 
 from mmseg_wsss.apis import Prediction, init_model, list_images, predict
 from mmseg_wsss.datasets.label_map import LABEL_MAP, write_label_map
-from mmseg_wsss.datasets.mask_files import is_whole_palette_png, write_mask
+from mmseg_wsss.datasets.mask_files import is_whole_palette_png, open_mask, write_mask
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.evaluation import mask_path
 from mmseg_wsss.fileio import file_sha256, unwritable, whole_file, write_text
@@ -100,7 +100,8 @@ def earlier_images(record: Path, network: dict[str, str]) -> list[dict]:
 
 def shares(mask: Path, classes: Sequence[str]) -> dict[str, float]:
     """Share of the pixels of a mask for each class that is on it."""
-    counts = Image.open(mask).histogram()
+    with open_mask(mask) as image:
+        counts = image.histogram()
     return {name: round(n / sum(counts), 4) for name, n in zip(classes, counts, strict=False) if n}
 
 

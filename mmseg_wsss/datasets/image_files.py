@@ -5,13 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
-
 from ..progress import progress_bar
 from .image_labels import Problems
 from .image_labels.names import IMAGE_SUFFIXES, UNREAD_SUFFIXES, image_name, list_files, without_folder
 from .image_labels.problems import BROKEN_IMAGE, DUPLICATE, MISSING_IMAGE, OUTSIDE, UNREADABLE, UNSUPPORTED
-from .mask_files import UNREADABLE_ERRORS
+from .open_image import open_image
 
 MAX_RATIO = 100  # of the sides of an image
 _SHOWN_AFTER = 10.0  # seconds
@@ -80,15 +78,15 @@ def image_error(path: str) -> str | None:
     other files are decoded.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             if strip := strip_error(image.size):
                 return strip
             if image.format == 'PNG':
                 image.verify()
             elif image.format not in ('JPEG', 'MPO') or not _ends_as_jpeg(path):
                 image.load()
-    except UNREADABLE_ERRORS as error:
-        return str(error)
+    except (OSError, ValueError) as error:
+        return str(error).removeprefix(f'{path}: ')
     return None
 
 

@@ -1,6 +1,5 @@
 """Mask files: reading, writing, and checking one against its image."""
 
-import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,13 @@ import numpy as np
 from PIL import Image
 
 from ..fileio import whole_file
+from .open_image import open_image
 from .palette import voc_palette
 
 WRONG_SIZE = 'mask of another size than its image'
 WRONG_ID = 'mask with ids that no class has'
 
 _EXIF_ORIENTATION = 0x0112
-# What Pillow raises for files that are not images, are truncated or damaged; a broken PNG chunk is a SyntaxError.
-UNREADABLE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class MaskContent(NamedTuple):
@@ -34,19 +32,13 @@ def open_mask(path: str | Path) -> Iterator[Image.Image]:
     A black-and-white image (mode ``1``) is refused like a colour image: its white may mean id 1 or 255.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or has another mode.
+        FileNotFoundError, ValueError: as :func:`open_image`; or the mask has another mode.
     """
-    try:
-        with Image.open(path) as mask:
-            if mask.mode in ('P', 'L'):
-                yield mask
-                return
-            mode = mask.mode
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path}: no such mask file') from error
-    except UNREADABLE_ERRORS as error:
-        raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
+    with open_image(path, 'mask') as mask:
+        if mask.mode in ('P', 'L'):
+            yield mask
+            return
+        mode = mask.mode
     raise ValueError(
         f'{path}: a mask of mode {mode}; a palette or 8-bit gray PNG with a class id per pixel is needed, as '
         "PIL.Image.fromarray(ids.astype('uint8')).save('mask.png') writes it; colours become ids with "
@@ -110,11 +102,11 @@ def misfits(
 def is_whole_palette_png(path: str | Path, size: tuple[int, int] | None = None) -> bool:
     """Whether a palette PNG is there, complete (by its checksums) and, where ``size`` is given, of that size."""
     try:
-        with Image.open(path) as mask:
+        with open_image(path, 'mask') as mask:
             fits = mask.format == 'PNG' and mask.mode == 'P' and (size is None or mask.size == tuple(size))
             mask.verify()
             return fits
-    except UNREADABLE_ERRORS:
+    except (OSError, ValueError):
         return False
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
-from PIL import Image
 
 from mmseg_wsss.structures import IGNORE
 
@@ -18,7 +17,8 @@ from .image_files import find_images, is_supported, listed_images
 from .image_labels import Problems, check_classes
 from .image_labels.names import IMAGE_SUFFIXES, files_by_name, image_name
 from .image_labels.problems import MISSING_MASK, UNREADABLE, PseudoMaskError
-from .mask_files import UNREADABLE_ERRORS, WRONG_ID, misfits, read_mask, upright_size
+from .mask_files import WRONG_ID, misfits, read_mask, upright_size
+from .open_image import open_image
 from .palette import voc_palette
 
 NOTHING = 'mask without a labelled pixel'
@@ -202,9 +202,9 @@ def inspect(image: str, mask: str, num_classes: int) -> list[tuple[str, str]]:
         return [(MISSING_MASK, mask)]
     try:
         content = read_mask(mask)
-        with Image.open(image) as opened:
+        with open_image(image) as opened:
             size = upright_size(opened)
-    except UNREADABLE_ERRORS as error:
+    except (OSError, ValueError) as error:
         return [(UNREADABLE, str(error))]
     findings = misfits(mask, content, image, size, {*range(num_classes + 1), IGNORE})
     if content.ids == [IGNORE]:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
-from PIL import Image
 
 from mmseg_wsss.datasets import ImageTagDataset, PseudoMaskDataset
 from mmseg_wsss.datasets.image_files import strip_error
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import BROKEN_IMAGE, MISSING_MASK, DataSetError
-from mmseg_wsss.datasets.mask_files import UNREADABLE_ERRORS, misfits, read_mask, upright_size
+from mmseg_wsss.datasets.mask_files import misfits, read_mask, upright_size
+from mmseg_wsss.datasets.open_image import open_image
 from mmseg_wsss.structures import BACKGROUND, IGNORE
 
 BROKEN_MASK = 'mask that cannot be read'
@@ -42,20 +42,20 @@ def check_sample(sample: Sample) -> tuple[list[tuple[str, str]], list[int]]:
     """
     findings, size = [], None
     try:
-        with Image.open(sample.image) as image:
+        with open_image(sample.image) as image:
             size = upright_size(image)
             if strip := strip_error(size):
                 findings.append((BROKEN_IMAGE, f'{sample.image}: {strip}'))
             image.load()
-    except UNREADABLE_ERRORS as error:
-        findings.append((BROKEN_IMAGE, f'{sample.image}: {error}'))
+    except (OSError, ValueError) as error:
+        findings.append((BROKEN_IMAGE, str(error)))
     if sample.mask is None:
         return findings, []
     if not osp.isfile(sample.mask):
         return [*findings, (MISSING_MASK, f'{sample.image}: {sample.mask}')], []
     try:
         content = read_mask(sample.mask)
-    except UNREADABLE_ERRORS as error:
+    except (OSError, ValueError) as error:
         return [*findings, (BROKEN_MASK, str(error))], []
     findings += misfits(sample.mask, content, sample.image, size or content.size, {*sample.ids, IGNORE})
     shown = [i for i in content.ids if i in sample.ids and i != BACKGROUND]

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from mmseg_wsss.structures import BACKGROUND, IGNORE
 
 from ..label_map import Colour
-from ..mask_files import UNREADABLE_ERRORS, write_mask
+from ..mask_files import write_mask
+from ..open_image import open_image
 
 _SHOWN = 5
 
@@ -42,13 +42,11 @@ def read_colours(path: Path, ids: Mapping[Colour, int]) -> np.ndarray:
     """Read a mask by its colours, whatever they are stored as (RGB or palette), uint8 (H, W) of ids.
 
     Raises:
-        ValueError: the file cannot be read, or has colours without an id; they are named with their pixels.
+        FileNotFoundError, ValueError: as :func:`open_image`; or there are colours without an id, which are named with
+            their pixels.
     """
-    try:
-        with Image.open(path) as image:
-            rgb = np.asarray(image.convert('RGB')).astype(np.uint32)
-    except UNREADABLE_ERRORS as error:
-        raise ValueError(f'{path}: cannot be read as a mask ({error})') from error
+    with open_image(path, 'mask') as image:
+        rgb = np.asarray(image.convert('RGB')).astype(np.uint32)
     codes, inverse, counts = np.unique(rgb @ [1 << 16, 1 << 8, 1], return_inverse=True, return_counts=True)
     colours = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in codes]
     unknown = [k for k in np.argsort(-counts, kind='stable') if colours[k] not in ids]
@@ -63,6 +61,6 @@ def convert_colours(task: ColourTask) -> str | None:
     """Write one mask of ids; what is wrong where its colours cannot be read."""
     try:
         write_mask(task.target, read_colours(task.source, task.ids))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return str(error)
     return None

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from mmseg_wsss.structures import IGNORE
 
 from ..image_files import find_images
@@ -14,7 +12,8 @@ from ..image_labels import Problems, check_classes
 from ..image_labels.names import IMAGE_SUFFIXES, files_by_name
 from ..image_labels.problems import MISSING_IMAGE, UNREADABLE, DataSetError
 from ..label_map import LABEL_MAP, foreground, read_label_map
-from ..mask_files import UNREADABLE_ERRORS, misfits, read_mask, upright_size
+from ..mask_files import misfits, read_mask, upright_size
+from ..open_image import open_image
 
 
 class MaskSet(NamedTuple):
@@ -93,9 +92,9 @@ def masks_of_images(masks: MaskSet, images: Path) -> list[MaskOfImage]:
         image = images / paths[name]
         try:
             content = read_mask(mask)
-            with Image.open(image) as opened:
+            with open_image(image) as opened:
                 size = upright_size(opened)
-        except UNREADABLE_ERRORS as error:
+        except (OSError, ValueError) as error:
             problems.add(UNREADABLE, str(error))
             continue
         for kind, text in misfits(mask, content, image, size, allowed):

@@ -13,12 +13,13 @@ from ...progress import progress_bar
 from ...worker_pool import run_tasks
 from ..image_labels.names import image_name
 from ..mask_files import upright_size
+from ..open_image import open_image
 from ..transforms.load_image import read_image
 
 
 def longest_side(path: Path) -> int:
-    """In pixels, from the header of an image file."""
-    with Image.open(path) as image:
+    """In pixels, from the header of an image file; raises what :func:`open_image` does."""
+    with open_image(path) as image:
         return max(upright_size(image))
 
 

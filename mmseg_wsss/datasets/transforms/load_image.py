@@ -11,25 +11,15 @@ from PIL import Image, ImageOps
 
 from ...registry import REGISTRIES
 from ..image_files import strip_error
-from ..mask_files import UNREADABLE_ERRORS, open_mask
+from ..mask_files import open_mask
+from ..open_image import open_image
 
 
 def _decode(path: str) -> Image.Image:
     """Load all pixels of the file's first frame and turn them upright."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path}: no such image file') from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f'{path}: {error}. If you trust the file, make it smaller or raise PIL.Image.MAX_IMAGE_PIXELS'
-        ) from error
-    except UNREADABLE_ERRORS as error:
-        raise ValueError(
-            f'{path}: cannot be read as an image ({error}); it may be truncated or not an image'
-        ) from error
+    with open_image(path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
 
 
 def _to_8_bit(image: Image.Image, path: str) -> Image.Image:
