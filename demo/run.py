@@ -12,7 +12,6 @@ A second call does what is left to do; other options have another folder.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shlex
@@ -28,6 +27,7 @@ os.chdir(ROOT)
 sys.path.insert(0, str(ROOT))
 
 from demo import scenes, voc  # noqa: E402
+from mmseg_wsss.text_files import read_json  # noqa: E402
 from tools.run_two_stage import is_newer, last_checkpoint  # noqa: E402
 
 DRAWN = {
@@ -146,7 +146,7 @@ def train_and_test(method: str, config: Path, args: argparse.Namespace) -> dict[
     if method == 'toco' and not is_newer(page, checkpoint):
         arguments = (config, checkpoint, '--out', page)
         call(method, folder / 'page.txt', *tool, 'tools/analysis_tools/picture_page.py', *arguments)
-    return {name: json.loads((folder / f'{name}.json').read_text())['metrics'] for name in tests}
+    return {name: read_json(folder / f'{name}.json')['metrics'] for name in tests}
 
 
 def table(numbers: dict[str, dict[str, dict]]) -> str:
@@ -189,7 +189,7 @@ def weaktr(args: argparse.Namespace, layout: voc.Layout | None) -> None:
     first, second = (last_checkpoint(args.out / path.stem, Config.fromfile(path)) for path in (cam, seg))
     page = args.out / 'page.png'
     if not is_newer(page, second):
-        found = json.loads((args.out / 'labels/manifest.json').read_text())['found']
+        found = read_json(args.out / 'labels/manifest.json')['found']
         arguments = (cam, first, '--seg', seg, second, '--threshold', found.get('threshold', 0.4), '--out', page)
         call(
             'weaktr',
@@ -207,7 +207,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         layout = voc.find(args.data) if args.data else None
-    except voc.DataError as error:
+    except ValueError as error:  # voc.DataError is one
         raise SystemExit(f'error: {error}') from None
     if layout is None:
         print(f'scenes: {scenes.write(scenes.HOME)} (1,200 to train on, 200 to test on)')

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
 from mmseg.datasets import PascalVOCDataset
+
+from mmseg_wsss.text_files import read_json
 
 
 class DataError(ValueError):
@@ -48,7 +49,7 @@ def find(data: str | Path) -> Layout:
     val = _first(root, [f'{lists}/{prefix}val.txt'])
     if name:
         masks = _first(root, [f'SegmentationClass{name.capitalize()}'])
-        tags = json.loads(subsets[0].read_text())
+        tags = read_json(subsets[0])
         classes = tuple(sorted({tag for bears in tags.values() for tag in bears}))
         return Layout(root, classes, {'type': 'TagFile', 'path': subsets[0].name}, train, val, masks)
     masks = _first(root, ['SegmentationClassAug', 'SegmentationClass'])

@@ -40,6 +40,7 @@ from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
 from mmseg_wsss.datasets.mask_files import misfits, read_mask, upright_size
 from mmseg_wsss.datasets.open_image import open_image
 from mmseg_wsss.fileio import unwritable, whole_file
+from mmseg_wsss.text_files import read_text
 
 FOLDER = Path('results', 'VOC2012', 'Segmentation', 'comp6_test_cls')
 IDS = range(21)
@@ -97,7 +98,7 @@ def check_predictions(folder: Path, ann_file: Path, images: Path | None) -> list
         for kind, text in check_prediction(path, photo):
             problems.add(kind, text)
         paths.append(path)
-    listed = {line.strip() for line in ann_file.read_text(encoding='utf-8-sig').splitlines()}
+    listed = {line.strip() for line in read_text(ann_file).splitlines()}
     for name in sorted(set(found) - {image_name(line) for line in listed if line}):
         problems.add(EXTRA, str(folder / found[name]))
     problems.raise_if_any()

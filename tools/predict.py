@@ -44,6 +44,7 @@ from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.evaluation import mask_path
 from mmseg_wsss.fileio import file_sha256, unwritable, whole_file, write_text
 from mmseg_wsss.pseudo_labels import Unreadable
+from mmseg_wsss.text_files import read_json
 from mmseg_wsss.visualization import colorize, overlay
 
 
@@ -90,8 +91,8 @@ def earlier_images(record: Path, network: dict[str, str]) -> list[dict]:
     Raises:
         ValueError: the folder has masks of another network, or of an unknown one.
     """
-    there = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
-    if there.get('network') == network:
+    there = read_json(record) if record.is_file() else {}
+    if isinstance(there, dict) and there.get('network') == network:
         return there['images']
     if there or (record.parent / 'masks').is_dir():
         raise ValueError(f'{record.parent}/masks are of another checkpoint or config: choose another --out')

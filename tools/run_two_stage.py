@@ -9,7 +9,6 @@ crf-labels`` and, if the first stage has CAMs and its test set masks, ``--sweep`
 """
 
 import argparse
-import json
 import runpy
 import shlex
 import signal
@@ -52,6 +51,7 @@ import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.engine import read_config
 from mmseg_wsss.fileio import unwritable, write_text
 from mmseg_wsss.pseudo_labels import choose_source
+from mmseg_wsss.text_files import read_json
 
 
 def call(tool: str, *arguments: object) -> None:
@@ -107,7 +107,7 @@ class Stage:
         result = self.folder / f'test{"".join(flags).replace("--", "_")}.json'
         if not is_newer(result, checkpoint):
             call('test.py', self.config, checkpoint, '--work-dir', self.folder, *flags, *self.options)
-        return json.loads(result.read_text(encoding='utf-8'))['metrics']
+        return read_json(result)['metrics']
 
     def segmentation(self, checkpoint: Path) -> dict[str, float]:
         """mIoU of the segmentation by how it was tested."""
@@ -146,7 +146,7 @@ def label_quality(seg: Stage, out: Path, split: str | None) -> dict[str, str]:
     names = ['--split', root / listed if (root / listed).is_file() else listed] if listed else []
     if not is_newer(out / 'iou.json', out / 'report.json'):
         call('analysis_tools/mask_iou.py', out, root / masks, *names)
-    return {'pseudo-labels': f'{json.loads((out / "iou.json").read_text())["mIoU"]:.1f}'}
+    return {'pseudo-labels': f'{read_json(out / "iou.json")["mIoU"]:.1f}'}
 
 
 def run_two_stage(
@@ -181,7 +181,7 @@ def run_two_stage(
     metrics = cam.test(checkpoint)
     rows = {f'first stage, {key}': f'{value:.1f}' for key, value in metrics.items() if key.endswith('mIoU') and value}
     call('make_pseudo_labels.py', cam.config, checkpoint, *labels, *cam.options)
-    found = json.loads((out / 'manifest.json').read_text(encoding='utf-8'))['found']
+    found = read_json(out / 'manifest.json')['found']
     if 'mIoU' in found:
         rows['CAM, images of the sweep'] = f'{found["mIoU"]:.1f} (at {found["threshold"]:.2f})'
     rows |= label_quality(seg, out, wanted.split)

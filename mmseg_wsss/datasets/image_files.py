@@ -3,9 +3,9 @@
 import os.path as osp
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from ..progress import progress_bar
+from ..text_files import read_text
 from .image_labels import Problems
 from .image_labels.names import IMAGE_SUFFIXES, UNREAD_SUFFIXES, image_name, list_files, without_folder
 from .image_labels.problems import BROKEN_IMAGE, DUPLICATE, MISSING_IMAGE, OUTSIDE, UNREADABLE, UNSUPPORTED
@@ -123,7 +123,9 @@ def listed_images(
     if not osp.isfile(ann_file):
         problems.stop(UNREADABLE, f'{ann_file}: no such split list')
     seen: dict[str, int] = {}
-    for number, line in enumerate(Path(ann_file).read_text(encoding='utf-8-sig').splitlines(), start=1):
+    with problems.stopping(UNREADABLE):
+        lines = read_text(ann_file).splitlines()
+    for number, line in enumerate(lines, start=1):
         where = f'{ann_file}:{number}'
         if not line.strip():
             continue

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..fileio import write_text
+from ..text_files import read_json, read_text
 
 LABEL_MAP = 'labelmap.txt'
 Colour = tuple[int, int, int]
@@ -12,7 +13,8 @@ _NO_CLASS = ('ignore', 'ignored', 'void')
 
 # CVAT and datumaro write `cat:128,0,0::` (parts and actions follow), people write `cat 128 0 0`.
 _LINE = re.compile(
-    r'(?P<name>.*?\S)\s*(?::\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(?::.*)?|[\s,]\s*(\d+)[\s,]+(\d+)[\s,]+(\d+))'
+    r'(?P<name>.*?\S)\s*'
+    r'(?::\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(?::.*)?|[\s,]\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3}))'
 )
 
 
@@ -27,10 +29,7 @@ def read_label_map(path: str | Path) -> dict[Colour, str]:
     Raises:
         ValueError: the file cannot be read, or a line of it; the message has its number.
     """
-    try:
-        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: cannot be read as a colour table ({error})') from error
+    lines = read_text(path).splitlines()
     colours: dict[Colour, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith('#'):
@@ -50,6 +49,21 @@ def read_label_map(path: str | Path) -> dict[Colour, str]:
 def foreground(table: Mapping[Colour, str]) -> list[str]:
     """The names in a colour table that are classes, in its order: not the background, not what is ignored."""
     return [name for name in dict.fromkeys(table.values()) if name not in ('background', *_NO_CLASS)]
+
+
+def manifest_classes(manifest: Path) -> tuple[str, ...] | None:
+    """The names of the ids 0, 1, ... of masks, from the ``manifest.json`` of ``tools/make_pseudo_labels.py``.
+
+    Returns:
+        the names; None for a file of another program, which does not have them.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return tuple(map(str, read_json(manifest)['settings']['classes']))
+    except (KeyError, TypeError, IndexError):
+        return None
 
 
 def write_label_map(path: str | Path, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> None:

@@ -1,6 +1,5 @@
 """Images and the masks that a labelling tool wrote for them, checked before training starts."""
 
-import json
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from .image_files import find_images, is_supported, listed_images
 from .image_labels import Problems, check_classes
 from .image_labels.names import IMAGE_SUFFIXES, files_by_name, image_name
 from .image_labels.problems import MISSING_MASK, UNREADABLE, PseudoMaskError
+from .label_map import manifest_classes
 from .mask_files import WRONG_ID, misfits, read_mask, upright_size
 from .open_image import open_image
 from .palette import voc_palette
@@ -148,10 +148,12 @@ class PseudoMaskDataset(BaseSegDataset):
         manifest = Path(self.mask_dir).parent / 'manifest.json'
         if not manifest.is_file():
             return
-        there = json.loads(manifest.read_text(encoding='utf-8')).get('settings', {}).get('classes')
-        here = list(self.metainfo['classes'])
-        if there is not None and list(there) != here:
-            problems.stop(WRONG_ID, f'{manifest}: the masks are of the classes {there}, the data set has {here}')
+        with problems.stopping(UNREADABLE):
+            there = manifest_classes(manifest)
+        here = self.metainfo['classes']
+        if there is not None and there != here:
+            text = f'the masks are of the classes {list(there)}, the data set has {list(here)}'
+            problems.stop(WRONG_ID, f'{manifest}: {text}')
 
     def _mask_of(self, path: str, masks: Mapping[str, str]) -> str:
         """Relative path of the mask of an image, also where it is missing."""

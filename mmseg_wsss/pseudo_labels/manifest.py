@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..fileio import write_text
+from ..text_files import read_json
 
 _FORMAT = 1
 _SHOWN = 8
@@ -46,7 +47,7 @@ class Manifest:
                     raise ManifestError(f'{self.path.parent} has masks but no manifest.json: choose another --out')
                 return None
         try:
-            record = json.loads(self.path.read_text(encoding='utf-8'))
+            record = read_json(self.path)
             there, found = record['settings'], record['found']
         except (ValueError, KeyError, TypeError) as error:
             raise ManifestError(f'{self.path} is damaged ({error}): choose another --out') from error

@@ -1,11 +1,11 @@
 """One list of images labelled by independent jobs, and the check that all of them completed their share."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..text_files import read_json
 from .images import MASKS, SOFT, ImageList, Unreadable, are_whole
 from .manifest import Manifest
 from .report import write_report
@@ -78,9 +78,11 @@ def merge_shards(folder: str | Path) -> tuple[str, list[Unreadable]]:
     """
     folder = Path(folder)
     try:
-        manifest = json.loads((folder / 'manifest.json').read_text(encoding='utf-8'))
+        manifest = read_json(folder / 'manifest.json')
         reports = _reports(folder)
-    except (OSError, json.JSONDecodeError) as error:
+    except ShardError:
+        raise
+    except ValueError as error:
         raise ShardError(f'{folder} is not a folder of pseudo-labels: {error}') from error
     wrong = [shard for shard, report in reports.items() if report['manifest'] != manifest['sha256']]
     if wrong:
@@ -119,7 +121,7 @@ def _reports(folder: Path) -> dict[Shard, dict[str, Any]]:
     missing = sorted({Shard(number + 1, counts[0]) for number in range(counts[0])} - set(shards))
     if missing:
         raise ShardError(f'{_named(missing)} did not finish: run --shard with it (again)')
-    return {shard: json.loads((folder / shard.report).read_text(encoding='utf-8')) for shard in sorted(shards)}
+    return {shard: read_json(folder / shard.report) for shard in sorted(shards)}
 
 
 def _check_masks(folder: Path, reports: dict[Shard, dict[str, Any]], *, soft: bool) -> None:

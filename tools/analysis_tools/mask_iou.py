@@ -35,12 +35,13 @@ from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.datasets.mask_files import open_mask
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, label_counts, nan_mean, rates
 from mmseg_wsss.fileio import write_text
+from mmseg_wsss.text_files import read_text
 
 
 def names_of(split: Path | None, ground_truths: dict[str, str]) -> list[str]:
     """Names of the images."""
     if split is not None:
-        return [image_name(line) for line in split.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
+        return [image_name(line) for line in read_text(split).splitlines() if line.strip()]
     return [*ground_truths]
 
 

@@ -10,9 +10,9 @@ from pycocotools import mask as rle_codec
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.datasets.image_labels.problems import DUPLICATE, OUTSIDE, UNREADABLE
-from mmseg_wsss.datasets.image_labels.tag_file import parse_json, read_text
 from mmseg_wsss.datasets.mask_files import is_whole_palette_png, write_mask
 from mmseg_wsss.structures import BACKGROUND, IGNORE
+from mmseg_wsss.text_files import read_json
 
 
 class Instance(NamedTuple):
@@ -48,7 +48,8 @@ def read_instances(path: Path, problems: Problems) -> tuple[list[AnnotatedImage]
     Raises:
         DataSetError: the file cannot be read, or has more categories than a mask has ids.
     """
-    content = parse_json(read_text(path, problems), path, problems)
+    with problems.stopping(UNREADABLE):
+        content = read_json(path)
     try:
         names = {int(category['id']): str(category['name']) for category in content['categories']}
         images = {}
@@ -70,7 +71,7 @@ def read_instances(path: Path, problems: Problems) -> tuple[list[AnnotatedImage]
         for identity, group in instances.items():
             image = images[identity]
             _add(annotated, image['file_name'], int(image['height']), int(image['width']), group, problems)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         problems.stop(UNREADABLE, f'{path}: no instance annotations of COCO: {error!r}')
     if len(names) >= IGNORE:
         problems.stop(UNREADABLE, f'{path}: {len(names)} categories, an 8-bit mask holds at most {IGNORE - 1}')

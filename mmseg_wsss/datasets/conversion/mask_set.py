@@ -1,6 +1,5 @@
 """A folder of masks as this project writes them, with the names of its ids and the images that belong to it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from ..image_files import find_images
 from ..image_labels import Problems, check_classes
 from ..image_labels.names import IMAGE_SUFFIXES, files_by_name
 from ..image_labels.problems import MISSING_IMAGE, UNREADABLE, DataSetError
-from ..label_map import LABEL_MAP, foreground, read_label_map
+from ..label_map import LABEL_MAP, foreground, manifest_classes, read_label_map
 from ..mask_files import misfits, read_mask, upright_size
 from ..open_image import open_image
 
@@ -63,8 +62,8 @@ def open_mask_set(folder: Path, classes: Sequence[str] | None = None) -> MaskSet
 
 def _classes_of(root: Path) -> tuple[str, ...] | None:
     manifest, label_map = root / 'manifest.json', root / LABEL_MAP
-    if manifest.is_file():
-        return tuple(json.loads(manifest.read_text(encoding='utf-8'))['settings']['classes'])
+    if manifest.is_file() and (classes := manifest_classes(manifest)):
+        return classes
     if not label_map.is_file():
         return None
     table = read_label_map(label_map)

@@ -13,6 +13,7 @@ from scipy.io import loadmat
 
 from mmseg_wsss.datasets.mask_files import is_whole_palette_png, write_mask
 from mmseg_wsss.fileio import whole_file
+from mmseg_wsss.text_files import read_text
 
 NUM_CLASSES = 20
 _IMAGE_ID = re.compile(r'\d{4}_\d{6}')
@@ -83,7 +84,7 @@ def read_list(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise ValueError(f'{path}: no such list')
-    return _ids(path.read_text(encoding='utf-8'), str(path))
+    return _ids(read_text(path), str(path))
 
 
 def _ids(text: str, where: str) -> list[str]:
@@ -107,7 +108,7 @@ def read_sbd(source: Path, lists: dict[str, list[str]]) -> Iterator[tuple[str, s
     files = _files(source) if source.is_dir() else _members(source)
     for parts, where, data in files:
         if parts[-2:] in (('dataset', 'train.txt'), ('dataset', 'val.txt')):
-            lists[parts[-1][:-4]] = _ids(data.decode('utf-8'), where)
+            lists[parts[-1][:-4]] = _ids(data.decode('utf-8', errors='replace'), where)
         else:
             yield *_ids(parts[-1][:-4], where), where, data
     missing = {'train', 'val'} - set(lists)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mmseg.registry import TASK_UTILS
 
+from ...text_files import read_json
 from .base import Entry, ImageLabelSource
 from .problems import UNREADABLE, Problems
-from .tag_file import parse_json, read_text
 
 _LISTS = ('images', 'annotations', 'categories')
 
@@ -30,14 +30,15 @@ class COCOAnnotations(ImageLabelSource):
 
     def read(self, classes: tuple[str, ...], problems: Problems) -> Iterator[Entry]:
         """Yield one entry per image; positions are keys of the file (``instances.json: images[3]``)."""
-        content = parse_json(read_text(self.path, problems), self.path, problems)
+        with problems.stopping(UNREADABLE):
+            content = read_json(self.path)
         if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in _LISTS):
             problems.stop(UNREADABLE, f'{self.path}: should be an object with the lists {", ".join(_LISTS)}')
         try:
             files = [(int(image['id']), str(image['file_name'])) for image in content['images']]
             pairs = [(int(item['image_id']), int(item['category_id'])) for item in content['annotations']]
             names = {int(category['id']): str(category['name']) for category in content['categories']}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             problems.stop(UNREADABLE, f'{self.path}: an image, annotation or category has a wrong value: {error!r}')
         tags: dict[int, dict[str, None]] = {identity: {} for identity, _ in files}
         for i, (image, category) in enumerate(pairs):

@@ -1,6 +1,7 @@
 """All problems with the files of a data set, collected and raised as one readable error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 UNREADABLE = 'cannot be read'
@@ -87,6 +88,14 @@ class Problems:
         """Note a problem after which nothing more can be read, and raise all so far."""
         self.add(kind, message)
         raise self._error(self._messages, self._advice) from None  # the message says it all
+
+    @contextmanager
+    def stopping(self, kind: str) -> Iterator[None]:
+        """Context whose ValueError, which names its file, is a problem of this kind; see :meth:`stop`."""
+        try:
+            yield
+        except ValueError as error:
+            self.stop(kind, str(error))
 
     def take(self, kind: str) -> list[str]:
         """Take the problems of a kind out, for a caller to whom they are none."""

@@ -2,14 +2,13 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmseg.registry import TASK_UTILS
 
+from ...text_files import read_json, read_text
 from .base import Entry, ImageLabelSource
 from .problems import UNREADABLE, Problems
 
@@ -42,10 +41,11 @@ class TagFile(ImageLabelSource):
 
     def read(self, classes: tuple[str, ...], problems: Problems) -> Iterator[Entry]:
         """Yield the entries in the order of the file."""
-        text = read_text(self.path, problems)
-        return (self._read_json if self.path.suffix.lower() == '.json' else self._read_csv)(text, problems)
+        return (self._read_json if self.path.suffix.lower() == '.json' else self._read_csv)(problems)
 
-    def _read_csv(self, text: str, problems: Problems) -> Iterator[Entry]:
+    def _read_csv(self, problems: Problems) -> Iterator[Entry]:
+        with problems.stopping(UNREADABLE):
+            text = read_text(self.path)
         lines = text.splitlines()
         first = next((number for number, line in enumerate(lines, start=1) if line.strip()), None)
         if first is None:
@@ -74,9 +74,10 @@ class TagFile(ImageLabelSource):
             tags = []
         return Entry(name, tags, where)
 
-    def _read_json(self, text: str, problems: Problems) -> Iterator[Entry]:
-        # Objects as tuples of pairs: a dict would keep only the last of two equal names.
-        content = parse_json(text, self.path, problems, object_pairs_hook=tuple)
+    def _read_json(self, problems: Problems) -> Iterator[Entry]:
+        with problems.stopping(UNREADABLE):
+            # Objects as tuples of pairs: a dict would keep only the last of two equal names.
+            content = read_json(self.path, object_pairs_hook=tuple)
         if not isinstance(content, tuple):
             problems.stop(UNREADABLE, f'{self.path}: should be {{file: [tags]}}, not a {type(content).__name__}')
         for name, tags in content:
@@ -84,24 +85,3 @@ class TagFile(ImageLabelSource):
                 problems.add(UNREADABLE, f'{self.path}: the tags of {name!r} should be a list of strings: {tags!r:.60}')
                 tags = ()
             yield Entry(name, tags, str(self.path))  # json does not report lines
-
-
-def read_text(path: Path, problems: Problems) -> str:
-    """Read a UTF-8 file, with or without the byte-order mark of Windows; errors are raised through ``problems``."""
-    try:
-        return path.read_text(encoding='utf-8-sig')
-    except OSError as error:
-        problems.stop(UNREADABLE, f'{path}: {error.strerror}')
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b'\n') + 1
-        problems.stop(
-            UNREADABLE, f'{path}:{line}: not UTF-8; save the file again with that encoding (Excel: "CSV UTF-8")'
-        )
-
-
-def parse_json(text: str, path: Path, problems: Problems, **options: Any) -> Any:
-    """``json.loads`` with options; its syntax errors name the file and the line."""
-    try:
-        return json.loads(text, **options)
-    except json.JSONDecodeError as error:
-        problems.stop(UNREADABLE, f'{path}:{error.lineno}: not JSON: {error.msg} (column {error.colno})')

@@ -36,7 +36,7 @@ class VOCXML(ImageLabelSource):
             tags = []
             try:
                 tags = object_names(self.root / file)
-            except (ElementTree.ParseError, LookupError, ValueError) as error:
+            except (ElementTree.ParseError, OSError, ValueError) as error:
                 problems.add(UNREADABLE, f'{self.root / file}: {error}')
             yield Entry(file[: -len('.xml')], tags, str(self.root / file))
 
@@ -46,13 +46,16 @@ def object_names(path: Path) -> list[str]:
 
     Raises:
         xml.etree.ElementTree.ParseError: not XML; the message has the line.
-        LookupError: not a known encoding.
-        ValueError: not a VOC annotation, or with a document type declaration, which can include other files.
+        ValueError: not a VOC annotation, in an encoding that is not read, or with a document type declaration, which
+            can include other files.
+        OSError: it cannot be opened.
     """
     try:
         root = ElementTree.parse(path, forbid_dtd=True).getroot()
     except DTDForbidden as error:
         raise ValueError('has a DOCTYPE, which an annotation does not need: remove it') from error
+    except (LookupError, ValueError) as error:  # of the encoding that the first line names
+        raise ValueError(f'{error}: save it as UTF-8') from error
     if root.tag != 'annotation':
         raise ValueError(f'not a VOC annotation: its outermost element is <{root.tag}>, not <annotation>')
     return list(dict.fromkeys((name.text or '').strip() for name in root.iterfind('object/name')))
