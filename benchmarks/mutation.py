@@ -106,10 +106,11 @@ def change(file: Path, number: int, own: list[types.FunctionType]) -> bool:
         old = before.get(key)
         if old is None or old == code or key[0] == '<module>':
             continue
-        for function in own:
-            if function.__code__ == old and len(function.__code__.co_freevars) == len(code.co_freevars):
-                function.__code__ = code
-                changed = True
+        for function in (each for each in own if each.__code__ == old):
+            if old.co_freevars != code.co_freevars:  # without `super()` a method has no cell for its class
+                return False
+            function.__code__ = code
+            changed = True
     return changed or _change_values(tree, file, mutant, own)
 
 

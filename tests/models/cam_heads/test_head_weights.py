@@ -94,6 +94,22 @@ def test_equal_weights_leave_learned_ones_in_the_file_aside():
         parent.load_state_dict(parent.state_dict() | {'2.weight': torch.ones(1)})
 
 
+@pytest.mark.parametrize('kind', [EqualWeights, FixedQueryWeights])
+def test_weights_without_an_image_follow_the_batch_alone(kind):
+    """Nothing of the attention is kept."""
+    module = kind(**SIZES, **({} if kind is EqualWeights else dict(reduction=2)))
+    recorded = [module.record(attention(batch=5)) for _ in range(K)]
+    assert [tuple(each.shape) for each in recorded] == [(5, 0)] * K
+    assert module(recorded).shape == (5, K, H)
+
+
+def test_recorded_values_have_no_history():
+    seen = SelfAttention(*(torch.randn(2, H, 5, D, requires_grad=True) for _ in range(2)), torch.randn(2, 5, H * D))
+    seen.output.requires_grad_()
+    for module in (OutputPooledWeights(**SIZES, head_dims=D, reduction=2), MapPooledWeights(**SIZES, reduction=2)):
+        assert not module.record(seen).requires_grad
+
+
 def test_fixed_query_is_saved_and_the_same_for_every_image():
     module = FixedQueryWeights(**SIZES, reduction=2)
     weights = module([module.record(attention(batch=3)) for _ in range(K)])
