@@ -99,10 +99,19 @@ def test_leaves_no_trace_in_a_checkpoint():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match='2 images and 1 score maps'):
-        build()(torch.rand(2, 3, 4, 4), torch.rand(1, 2, 4, 4))
+    for maps in (0, 1, 3):
+        with pytest.raises(ValueError, match=f'2 images and {maps} score maps'):
+            build()(torch.rand(2, 3, 4, 4), torch.rand(maps, 2, 4, 4))
     with pytest.raises(ValueError, match='dilations >= 1'):
         build(dilations=(0, 1))
+    with pytest.raises(ValueError, match='num_iter >= 0'):
+        build(num_iter=-1)
+
+
+def test_without_iterations_scores_are_resized():
+    scores = torch.rand(1, 2, 3, 3)
+    refined = build(num_iter=0)(torch.rand(1, 3, 6, 6), scores)
+    torch.testing.assert_close(refined, F.interpolate(scores, size=(6, 6), mode='bilinear', align_corners=True))
 
 
 def test_several_maps_of_an_image_are_refined_as_if_alone():
