@@ -7,7 +7,7 @@ from mmseg.structures import SegDataSample
 from tiny_toco import CHANNELS, CLASSES, SIZE, build_toco, fcn_head, make_batch, total
 
 from mmseg_wsss.models.cam import PresentClasses, cam_to_label, pair_relation
-from mmseg_wsss.models.losses import DenseEnergyLoss, patch_token_contrast
+from mmseg_wsss.models.losses import DenseEnergyLoss, balanced_cross_entropy, patch_token_contrast
 
 LABELS = [[0, 2], [1]]
 TWO_DEPTHS = dict(
@@ -239,6 +239,34 @@ def test_any_decode_head_learns_the_pseudo_label(name):
     assert history[-1] < 0.5 * history[0], history
     predicted = model.eval().predict(views['img'], samples)[0]
     assert predicted.seg_logits.data.shape == (CLASSES + 1, SIZE, SIZE)
+
+
+def test_auxiliary_heads_learn_the_pseudo_label_too():
+    model = build_toco(auxiliary_head=dict(fcn_head(), in_index=0), starts=dict(loss_seg=1))
+    views, samples = make_batch(LABELS)
+    fixed = torch.zeros(2, SIZE, SIZE, dtype=torch.long)
+    fixed[:, 16:] = 2
+    model.pseudo_label = lambda *args: fixed
+    assert 'aux.loss_seg' not in model.loss(views, samples)
+    losses = model.loss(views, samples)
+    maps = model.backbone(views['img'])
+    for prefix, head in (('decode', model.decode_head), ('aux', model.auxiliary_head)):
+        logits = F.interpolate(head(maps), size=(SIZE, SIZE), mode='bilinear')
+        expected = 0.1 * balanced_cross_entropy(logits, fixed)
+        torch.testing.assert_close(losses[f'{prefix}.loss_seg'], expected)
+    losses['aux.loss_seg'].backward()
+    assert model.auxiliary_head.conv_seg.weight.grad.abs().max() > 0
+    assert model.decode_head.conv_seg.weight.grad is None
+
+
+def test_a_crop_without_a_box_shows_the_image_everywhere():
+    model = build_toco()
+    _, samples = make_batch(LABELS)
+    del samples[0].valid_box
+    samples[1].set_metainfo(dict(valid_box=(1, 3, 0, 5)))
+    mask = model.valid_mask(torch.zeros(2, 3, 4, 6), samples)
+    assert mask[0].all()
+    assert mask[1].long().tolist() == [[0] * 6, [1] * 5 + [0], [1] * 5 + [0], [0] * 6]
 
 
 def test_predict_returns_masked_cams_at_the_original_size():
