@@ -54,8 +54,9 @@ class TokenViT(VisionTransformer):
     """mmpretrain's ``VisionTransformer`` as an mmseg backbone that can also return tokens and attention.
 
     ``forward`` returns feature maps, so every mmseg neck and decode head fits; :meth:`tokens` returns the class tokens
-    too. Inputs may have any size of at least one patch: the position embedding is resized to the token grid, rows and
-    columns that do not fill a patch are not seen (published ToCo does the same).
+    too. Inputs may have any size: the position embedding is resized to the token grid, rows and columns that do not
+    fill a patch are not seen (published ToCo does the same). Only a side shorter than a patch is filled up to one, by
+    repeating its last pixels; its maps have one row or column, which a resize to the image spreads over that side.
 
     Args:
         arch: a name of mmpretrain's zoo (``'deit-tiny'``, ``'deit-small'``, ``'base'`` ...) or a dict with
@@ -167,11 +168,9 @@ class TokenViT(VisionTransformer):
 
     def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Images (B, 3, H, W) to tokens (B, T + h * w, D) with their position, and the grid (h, w)."""
-        if min(images.shape[-2:]) < self.patch_size:
-            height, width = images.shape[-2:]
-            raise ValueError(
-                f'image of {height}x{width} px is smaller than one patch ({self.patch_size} px); enlarge it'
-            )
+        down, right = (max(0, self.patch_size - side) for side in images.shape[-2:])
+        if down or right:
+            images = F.pad(images, (0, right, 0, down), mode='replicate')
         patches, grid = self.patch_embed(images)  # (B, h * w, D)
         x = torch.cat((self.cls_token.expand(len(images), -1, -1), patches), dim=1)
         return self.pre_norm(self.drop_after_pos(x + self._position(grid))), grid
@@ -195,9 +194,6 @@ class TokenViT(VisionTransformer):
                 that it reduces does not outlive its block. With ``pixels_per_pass`` it sees one chunk at a time, may be
                 called again in backward, and must return tensors whose first dimension is the batch, or tuples, lists
                 or dicts of them.
-
-        Raises:
-            ValueError: an image side is smaller than one patch.
         """
         count = self._images_per_pass(images)
         if len(images) <= count:

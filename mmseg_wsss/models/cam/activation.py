@@ -41,13 +41,13 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def scale_bilinear(images: Tensor, scale: float) -> Tensor:
-    """Images (B, 3, H, W) with sides ``int(scale * side)``, bilinear without antialiasing (published ToCo)."""
-    return _resize(images, [int(scale * side) for side in images.shape[-2:]])
+    """Images (B, 3, H, W) with sides ``int(scale * side)`` >= 1, bilinear without antialiasing (published ToCo)."""
+    return _resize(images, [max(1, int(scale * side)) for side in images.shape[-2:]])
 
 
 def scale_bicubic(images: Tensor, scale: float) -> Tensor:
-    """Images (B, 3, H, W) with sides ``round(scale * side)``, by Pillow's bicubic filter (published WeakTr)."""
-    size = [round(scale * side) for side in images.shape[-2:]]
+    """Images (B, 3, H, W) with sides ``round(scale * side)`` >= 1, by Pillow's bicubic filter (published WeakTr)."""
+    size = [max(1, round(scale * side)) for side in images.shape[-2:]]
     # with antialiasing torch's filter is Pillow's: coefficient -0.5 instead of -0.75, averaging where it shrinks
     return F.interpolate(images, size=size, mode='bicubic', align_corners=False, antialias=True)
 

@@ -141,3 +141,14 @@ def test_fully_supervised_counterpart_as_the_header_says(tmp_path, photo):
     expected[h0:h1, w0:w1] = 1
     assert torch.equal(packed['data_samples'].gt_sem_seg.data[0], expected)
     assert packed['inputs'].shape == (3, 448, 448)
+
+
+@pytest.mark.parametrize(('name', 'crop'), [('deit_pipeline', 224), ('retrain_pipeline', 480)])
+@pytest.mark.parametrize('size', [(6, 300), (300, 6), (1, 1)])
+def test_thin_images_go_through_the_other_trainings(tmp_path, name, crop, size):
+    """What is smaller than the crop of the second stage is padded by the data preprocessor."""
+    Image.new('RGB', size, (200, 100, 50)).save(tmp_path / 'thin.png')
+    Image.new('L', size, 1).save(tmp_path / 'mask.png')
+    pipeline = Config.fromfile(BASE.with_name(f'{name}.py'))[name]
+    packed = run(pipeline, tmp_path / 'thin.png', seg_map_path=str(tmp_path / 'mask.png'), seg_fields=[])
+    assert 1 <= min(packed['inputs'].shape[1:]) <= max(packed['inputs'].shape[1:]) <= crop

@@ -45,7 +45,7 @@ def test_only_what_record_returns_is_kept():
     assert [output() for output in seen] == [None] * 4
 
 
-def test_any_size_of_at_least_a_patch():
+def test_any_size():
     vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,)).eval()
     vit.init_weights()
     images = torch.randn(1, 3, 45, 16)
@@ -53,8 +53,19 @@ def test_any_size_of_at_least_a_patch():
         ragged, cut = vit(images)[0], vit(images[:, :, :32])[0]
     assert ragged.shape == (1, 48, 2, 1)
     torch.testing.assert_close(ragged, cut)  # rows that fill no patch are not seen
-    with pytest.raises(ValueError, match='15x32 px is smaller than one patch'):
-        vit(torch.randn(1, 3, 15, 32))
+
+
+@pytest.mark.parametrize(('height', 'width', 'grid'), [(15, 40, (1, 2)), (40, 15, (2, 1)), (3, 1, (1, 1))])
+def test_a_side_below_a_patch_is_filled_with_its_last_pixels(height, width, grid):
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,)).eval()
+    vit.init_weights()
+    images = torch.randn(2, 3, height, width)
+    rows, columns = (torch.arange(max(16, side)).clamp(max=side - 1) for side in (height, width))
+    filled = images[:, :, rows][..., columns]
+    with torch.no_grad():
+        actual, expected = vit(images)[0], vit(filled)[0]
+    assert actual.shape[-2:] == grid
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 def test_several_class_tokens_start_as_copies_of_one():

@@ -84,6 +84,11 @@ def test_scales_of_odd_sides_are_resized_to_their_size():
     assert scale_bicubic(row, 1.5).shape[-2:] == (8, 8), 'Python rounds 7.5 to 8'
 
 
+@pytest.mark.parametrize('scale_images', [scale_bilinear, scale_bicubic])
+def test_a_scale_leaves_at_least_a_pixel(scale_images):
+    assert scale_images(torch.tensor([[[[0.0, 2.0, 4.0, 6.0]]]]), 0.25).tolist() == [[[[3.0]]]]
+
+
 @pytest.mark.parametrize('scale', [0.8, 1.2])
 def test_bicubic_scales_are_pillows(scale):
     rng = np.random.default_rng(0)

@@ -188,3 +188,11 @@ def test_parts_that_do_not_fit_are_named():
         build_weaktr(background_threshold=1.5)
     with pytest.raises(ValueError, match='fine_scale must be positive, got 0'):
         build_weaktr(dict(fine_scale=0))
+
+
+def test_the_cam_of_an_image_thinner_than_a_patch_is_one_column():
+    model = build_weaktr().eval()
+    cam = model.cams(torch.randn(1, 3, 40, 3))['cam']
+    assert cam.shape == (1, CLASSES, 40, 3)
+    assert cam.amax() > 0.9, 'rows differ'
+    torch.testing.assert_close(cam, cam[..., :1].expand_as(cam))
