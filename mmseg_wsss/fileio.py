@@ -2,10 +2,14 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LOCK = '.lock'  # of a folder, see folder_lock.py
+_LEFTOVER = re.compile(r'\.(.+)\.part-\d+(\..+)?')  # the temporary names of `whole_file`
 
 
 @contextmanager
@@ -31,12 +35,29 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    temporary = path.with_name(f'.{path.stem}.part-{os.getpid()}{path.suffix}')
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def leftovers(folder: str | Path) -> dict[Path, Path]:
+    """The temporary files of :func:`whole_file` below a folder, each with the file that it would have become.
+
+    They are of runs that were killed, or of one that is writing: lock the folder first (``folder_lock.py``). Folders
+    below it with a lock file of their own are left to those who use them.
+    """
+    found = {}
+    for below, folders, names in os.walk(folder):
+        if LOCK in names and Path(below) != Path(folder):
+            folders.clear()
+            continue
+        for name in names:
+            if match := _LEFTOVER.fullmatch(name):
+                found[Path(below, name)] = Path(below, f'{match[1]}{match[2] or ""}')
+    return found
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -10,6 +10,7 @@ be read.
 import argparse
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,9 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config, use_tta
+from mmseg_wsss.engine import finish_launch, is_first_process, prepare_cpu_launch, read_config, use_tta
 from mmseg_wsss.fileio import file_sha256, unwritable
+from mmseg_wsss.folder_lock import FolderInUseError
 from mmseg_wsss.models.refiners import importable, on_cpu
 from mmseg_wsss.pseudo_labels import (
     ImageList,
@@ -92,6 +94,7 @@ from mmseg_wsss.pseudo_labels import (
     build_dataset,
     choose_source,
     label_images,
+    labels_folder,
     load_model,
     refiner_of,
     sweep_threshold,
@@ -150,10 +153,13 @@ def first_process_says(function) -> Any:
     return answer[0]
 
 
-def begin(manifest: Manifest, images: ImageList, indices: list[int] | None) -> tuple[dict | None, list[int]]:
+def begin(
+    manifest: Manifest, images: ImageList, indices: list[int] | None, held: bool
+) -> tuple[dict | None, list[int]]:
     """What an earlier run found out (None for a new folder), and the images that are left."""
     found = manifest.read()
-    images.clean(indices)
+    if held:  # otherwise they may be of a run that goes on
+        images.clean(indices)
     return found, images.left(indices)
 
 
@@ -162,6 +168,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     if problem := unwritable(args.out):
         sys.exit(f'error: --out {problem}')
+    try:
+        with labels_folder(args.out, args.shard) if is_first_process(args.launcher) else nullcontext(False) as held:
+            return label(args, held=held)
+    except FolderInUseError as error:
+        sys.exit(f'error: --out {error}')
+
+
+def label(args: argparse.Namespace, *, held: bool) -> int:
+    """Label into a folder; returns the exit status."""
     cfg = build_cfg(args)
     network = MODELS.build(cfg.model)
     if args.source == 'cam' and args.threshold is None and not args.sweep:
@@ -179,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
         init_dist(args.launcher)
 
     indices = None if args.shard is None else args.shard.indices(images.names)
-    found, left = first_process_says(lambda: begin(manifest, images, indices))
+    found, left = first_process_says(lambda: begin(manifest, images, indices, held))
     reported = args.shard is None or (Path(args.out) / args.shard.report).is_file()
     if found is not None and not left and reported:
         unseen = [Unreadable(**one) for one in found.get('skipped', [])]  # by the sweep, which is not repeated

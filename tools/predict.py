@@ -43,6 +43,7 @@ from mmseg_wsss.datasets.mask_files import is_whole_palette_png, open_mask, writ
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.evaluation import mask_path
 from mmseg_wsss.fileio import file_sha256, unwritable, whole_file, write_text
+from mmseg_wsss.folder_lock import FolderInUseError, output_folder
 from mmseg_wsss.pseudo_labels import Unreadable
 from mmseg_wsss.text_files import read_json
 from mmseg_wsss.visualization import colorize, overlay
@@ -116,6 +117,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     if problem := unwritable(args.out):
         sys.exit(f'error: --out {problem}')
+    try:
+        with output_folder(args.out):
+            return segment(args)
+    except FolderInUseError as error:
+        sys.exit(f'error: --out {error}')
+
+
+def segment(args: argparse.Namespace) -> int:
+    """Segment what is left in a folder that is held; returns the exit status."""
     record = args.out / 'predictions.json'
     try:
         model = init_model(args.config, args.checkpoint, device=args.device)

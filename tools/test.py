@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -57,9 +58,18 @@ from mmengine.runner import Runner
 
 import mmseg_wsss  # noqa: F401  registers every part
 from mmseg_wsss.checkpoints import checked
-from mmseg_wsss.engine import finish_launch, image_folder, prepare_cpu_launch, read_config, use_crf, use_tta
+from mmseg_wsss.engine import (
+    finish_launch,
+    image_folder,
+    is_first_process,
+    prepare_cpu_launch,
+    read_config,
+    use_crf,
+    use_tta,
+)
 from mmseg_wsss.engine.test_setup import add_metric, whole_checkpoint
 from mmseg_wsss.fileio import unwritable, write_text
+from mmseg_wsss.folder_lock import FolderInUseError, output_folder
 
 
 def build_cfg(args: argparse.Namespace) -> Config:
@@ -101,6 +111,15 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if args.out and (problem := unwritable(args.out)):
         sys.exit(f'error: --out {problem}')
+    try:
+        with output_folder(args.out) if args.out and is_first_process(args.launcher) else nullcontext():
+            test(args)
+    except FolderInUseError as error:
+        sys.exit(f'error: --out {error}')
+
+
+def test(args: argparse.Namespace) -> None:
+    """Test in an output folder that is held."""
     cfg = build_cfg(args)
     prepare_cpu_launch(cfg)
     runner = Runner.from_cfg(cfg)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -34,8 +35,9 @@ from mmengine.runner import find_latest_checkpoint
 from mmseg.registry import MODELS
 
 from mmseg_wsss.checkpoints import checked
-from mmseg_wsss.engine import finish_launch, prepare_cpu_launch, read_config
+from mmseg_wsss.engine import finish_launch, is_first_process, prepare_cpu_launch, read_config
 from mmseg_wsss.fileio import unwritable
+from mmseg_wsss.folder_lock import FolderInUseError, output_folder
 from mmseg_wsss.models import StartedLosses
 
 
@@ -80,9 +82,13 @@ def main() -> None:
     cfg = build_cfg(parse_args())
     if problem := unwritable(cfg.work_dir):
         sys.exit(f'error: --work-dir {problem}')
-    prepare_cpu_launch(cfg)
-    RUNNERS.build(cfg).train()  # mmengine's Runner, or another by the config's `runner_type`
-    finish_launch()
+    try:
+        with output_folder(cfg.work_dir) if is_first_process(cfg.launcher) else nullcontext():
+            prepare_cpu_launch(cfg)
+            RUNNERS.build(cfg).train()  # mmengine's Runner, or another by the config's `runner_type`
+            finish_launch()
+    except FolderInUseError as error:
+        sys.exit(f'error: --work-dir {error}')
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@ published learning rates, a short log, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .config_file import check_checkpoints, read_config
-from .cpu_launch import finish_launch, prepare_cpu_launch
+from .cpu_launch import finish_launch, is_first_process, prepare_cpu_launch
 from .hooks import ClassCountHook, IterationSeedHook
 from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
@@ -21,6 +21,7 @@ __all__ = [
     'check_checkpoints',
     'finish_launch',
     'image_folder',
+    'is_first_process',
     'prepare_cpu_launch',
     'read_config',
     'use_crf',

@@ -54,6 +54,12 @@ def _shard_on_cpu(strategy: ConfigDict) -> None:
     }
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process of rank 0, said before the process group is open; without a launcher each is."""
+    rank = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID'}.get(launcher)
+    return rank is None or os.environ.get(rank) == '0'
+
+
 def finish_launch() -> None:
     """Close the process group, on CPUs and GPUs, when all processes have reached this call; a no-op without a group.
 

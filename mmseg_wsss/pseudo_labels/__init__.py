@@ -6,7 +6,7 @@ from .manifest import Manifest, ManifestError
 from .refine_option import REFINERS, refiner_of
 from .report import write_report
 from .scores import Scorer, choose_source, load_model
-from .shards import Shard, ShardError, merge_shards
+from .shards import Shard, ShardError, labels_folder, merge_shards
 from .soft import load_soft_scores, write_soft_scores
 from .sweep import sweep_threshold
 
@@ -23,6 +23,7 @@ __all__ = [
     'build_dataset',
     'choose_source',
     'label_images',
+    'labels_folder',
     'load_model',
     'load_soft_scores',
     'merge_shards',

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import os
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from ..datasets.mask_files import is_whole_palette_png
 from ..datasets.transforms import read_image
 from ..evaluation import mask_path
+from ..fileio import leftovers
 
 MASKS, SOFT = 'SegmentationClass', 'SoftScores'
-_TEMPORARY = re.compile(r'\..+\.\d+\.(png|npz|json)')  # of mmseg_wsss.fileio.whole_file
 
 
 class Unreadable(NamedTuple):
@@ -136,12 +135,10 @@ class ImageList(Dataset):
         """
         own = None
         if indices is not None:
-            own = {self.out_dir / kind / self.names[index] for kind in (MASKS, SOFT) for index in indices}
-        for path in self.out_dir.rglob('.*'):
-            if not _TEMPORARY.fullmatch(path.name):
-                continue
-            if own is None or path.with_name(path.name[1:].rsplit('.', 2)[0]) in own:
-                path.unlink(missing_ok=True)
+            own = {file for index in indices for file in (self.mask(index), self.soft_scores(index))}
+        for temporary, file in leftovers(self.out_dir).items():
+            if own is None or file in own:
+                temporary.unlink(missing_ok=True)
 
     def left(self, indices: Sequence[int] | None = None) -> list[int]:
         """Indices of the images whose output files are not complete.

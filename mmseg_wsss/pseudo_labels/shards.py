@@ -1,10 +1,12 @@
 """One list of images labelled by independent jobs, and the check that all of them completed their share."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..folder_lock import locked_folder
 from ..text_files import read_json
 from .images import MASKS, SOFT, ImageList, Unreadable, are_whole
 from .manifest import Manifest
@@ -61,6 +63,21 @@ class Shard(NamedTuple):
         unlabelled = {one.path for one in skipped}
         masks = [images.names[index].as_posix() for index in indices if images.paths[index] not in unlabelled]
         return {'total': len(indices), 'name': self.report, 'more': {'manifest': manifest.sha256, 'masks': masks}}
+
+
+@contextmanager
+def labels_folder(folder: str | Path, shard: Shard | None) -> Iterator[bool]:
+    """Hold the output folder: a shard its own share, beside other shards; a run without shards all of it.
+
+    Yields:
+        Whether it is held, see :func:`locked_folder`, which also says what is raised.
+    """
+    with locked_folder(folder, shared=shard is not None) as held:
+        if shard is None:
+            yield held
+        else:
+            with locked_folder(folder, name=f'.lock-{shard.number}-of-{shard.count}'):
+                yield held
 
 
 def merge_shards(folder: str | Path) -> tuple[str, list[Unreadable]]:

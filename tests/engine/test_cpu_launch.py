@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmseg_wsss.engine import finish_launch, prepare_cpu_launch
+from mmseg_wsss.engine import finish_launch, is_first_process, prepare_cpu_launch
 
 
 def test_cpu_launch_says_what_is_missing(toy_cfg, monkeypatch):
@@ -52,3 +52,19 @@ def test_finish_launch_closes_the_process_group_and_without_one_does_nothing(tmp
     finish_launch()
     assert not torch.distributed.is_initialized()
     finish_launch()
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'variables', 'first'),
+    [
+        ('none', {'RANK': '1', 'SLURM_PROCID': '1'}, True),
+        ('pytorch', {'RANK': '0', 'SLURM_PROCID': '1'}, True),
+        ('pytorch', {'RANK': '1', 'SLURM_PROCID': '0'}, False),
+        ('slurm', {'SLURM_PROCID': '0', 'RANK': '1'}, True),
+        ('slurm', {'SLURM_PROCID': '10', 'RANK': '0'}, False),
+    ],
+)
+def test_the_first_process_is_known_before_the_group(monkeypatch, launcher, variables, first):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process(launcher) is first

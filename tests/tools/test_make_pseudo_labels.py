@@ -180,11 +180,11 @@ def test_bfloat16(run, data, tmp_path):
 
 def test_a_complete_folder_is_left_alone(run, tmp_path, capsys):
     run('--threshold', 0.6)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').rglob('*')}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').rglob('[!.]*')}
     status, _ = run('--threshold', 0.6)
     assert status == 0
     assert 'nothing to do: all 3 masks are in' in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').rglob('*')} == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').rglob('[!.]*')} == before
 
 
 def test_missing_and_damaged_masks_are_made_again_and_leftovers_removed(run, data, tmp_path):
@@ -193,13 +193,13 @@ def test_missing_and_damaged_masks_are_made_again_and_leftovers_removed(run, dat
     (out / 'SegmentationClass/b/3.png').unlink()
     half = (out / 'SegmentationClass/a/4.png').read_bytes()[:60]
     (out / 'SegmentationClass/a/4.png').write_bytes(half)
-    (out / 'SegmentationClass/a/.4.4711.png').write_bytes(half)
+    (out / 'SegmentationClass/a/.4.part-4711.png').write_bytes(half)
     kept = (out / 'SegmentationClass/b/5.png').stat().st_mtime_ns
     status, labels = run('--threshold', 0.6, '--soft')
     assert (status, tuple(labels)) == (0, VAL)
     assert all(np.array_equal(label, expected(data, name, 0.6)) for name, label in labels.items())
     assert (out / 'SegmentationClass/b/5.png').stat().st_mtime_ns == kept
-    assert list(out.rglob('.*')) == []
+    assert list(out.rglob('.*')) == [out / '.lock']
     assert json.loads((out / 'report.json').read_text())['there_before'] == 1
 
 

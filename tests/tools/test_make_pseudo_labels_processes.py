@@ -53,11 +53,11 @@ def finished_masks(out):
 
 
 def contents(out):
-    """Every file but the report, which holds times."""
+    """Every file but the report, which holds times, and the lock."""
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in out.rglob('*')
-        if path.is_file() and path.name != 'report.json'
+        if path.is_file() and path.name not in ('report.json', '.lock')
     }
 
 

@@ -47,8 +47,8 @@ def out(make, tmp_path):
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Every file but the reports, which hold times."""
-    files = [path for path in out.rglob('*') if path.is_file() and not path.name.startswith('report')]
+    """Every file but the reports, which hold times, and the locks."""
+    files = [path for path in out.rglob('*') if path.is_file() and not path.name.startswith(('report', '.lock'))]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
@@ -92,10 +92,10 @@ def test_a_folder_per_shard_copied_into_one(out, make, merge, tmp_path):
 
 
 def test_a_shard_that_is_called_again_does_nothing(out, make, capsys):
-    before = {path: path.stat().st_mtime_ns for path in out.rglob('*')}
+    before = {path: path.stat().st_mtime_ns for path in out.rglob('[!.]*')}
     assert make(out, '--shard', '2/3') == 0
     assert f'nothing to do: all 2 masks are in {out}' in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in out.rglob('*')} == before
+    assert {path: path.stat().st_mtime_ns for path in out.rglob('[!.]*')} == before
 
 
 def test_a_shard_killed_before_its_report_writes_it(out, make, merge):
@@ -161,7 +161,7 @@ def test_a_folder_without_pseudo_labels(merge, tmp_path, capsys):
 
 
 def test_a_shard_leaves_the_unfinished_files_of_others_alone(out, make):
-    mine, other = out / 'SegmentationClass/b/.1.4711.png', out / 'SegmentationClass/b/.3.4711.png'
+    mine, other = out / 'SegmentationClass/b/.1.part-4711.png', out / 'SegmentationClass/b/.3.part-4711.png'
     for path in (mine, other):
         path.write_bytes(b'half')
     make(out, '--shard', '2/3')

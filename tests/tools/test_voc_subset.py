@@ -64,6 +64,7 @@ def test_lists_tags_and_masks(tool, voc):
     made = {name: content for name, content in _files(voc).items() if name not in before}
     assert made.pop(f'{LISTS}/pets_train_aug.txt') == b'2007_000003\n2007_000001\n'  # the order of train_aug.txt
     assert made.pop(f'{LISTS}/pets_train.txt') == b'2007_000001\n'
+    assert made.pop('.lock').startswith(b'process ')
     assert made.pop(f'{LISTS}/pets_val.txt') == b'2007_000004\n'
     assert json.loads(made.pop('image_labels_pets.json')) == {
         '2007_000001': ['cat'],
@@ -108,6 +109,7 @@ def test_masks_that_are_right_are_left_and_others_drawn_again(tool, voc, capsys)
     folder = voc / 'SegmentationClassPets'
     expected = _files(folder)
     times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    (folder / '.2007_000001.part-4711.png').write_bytes(b'half')  # of a run that was killed
     (folder / '2007_000001.png').write_bytes(b'half a mask')
     (folder / '2007_000003.png').unlink()
     capsys.readouterr()

@@ -24,7 +24,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('root', metavar='ROOT', type=Path, help='the folder that holds annotations')
     parser.add_argument('--splits', nargs='+', default=['train2014', 'val2014'], help='default: train2014 val2014')
     parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not args.root.is_dir():
+        parser.error(f'there is no folder {args.root}')
+    return args
 
 
 if __name__ == '__main__':
@@ -35,6 +38,7 @@ from mmseg_wsss.datasets.conversion.coco import MaskTask, read_instances, write_
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
 from mmseg_wsss.fileio import write_text
+from mmseg_wsss.folder_lock import output_folder
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import run_tasks
 
@@ -80,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = 0
     for split in args.splits:
         try:
-            convert_split(args.root, split, workers)
+            with output_folder(args.root):
+                convert_split(args.root, split, workers)
         except (DataSetError, OSError, RuntimeError) as error:
             print(f'{error}\n{args.root / split}.txt is not written', file=sys.stderr)
             status = 1

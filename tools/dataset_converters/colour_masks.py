@@ -37,6 +37,7 @@ from mmseg_wsss.datasets.image_labels import Problems, check_classes
 from mmseg_wsss.datasets.image_labels.names import list_files
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
 from mmseg_wsss.datasets.label_map import LABEL_MAP, foreground, read_label_map, write_label_map
+from mmseg_wsss.folder_lock import output_folder
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import run_tasks
 
@@ -84,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Convert; returns the exit status, 1 when something is wrong."""
     args = parse_args(argv)
     try:
-        count, classes = convert(args)
+        with output_folder(args.out):
+            count, classes = convert(args)
     except (ValueError, OSError, RuntimeError) as error:
         print(f'{error}\n{args.out / LABEL_MAP} is not written', file=sys.stderr)
         return 1

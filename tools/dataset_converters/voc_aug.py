@@ -43,6 +43,7 @@ from mmseg_wsss.datasets.conversion.voc import (
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import MISSING_IMAGE, MISSING_MASK, UNREADABLE, DataSetError
 from mmseg_wsss.fileio import write_text
+from mmseg_wsss.folder_lock import output_folder
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.worker_pool import run_tasks
 
@@ -121,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Convert; returns the exit status, 1 when something is wrong."""
     args = parse_args(argv)
     try:
-        make_train_aug(args.root, args.sbd, args.voc, args.workers or min(16, usable_cores()))
+        with output_folder(args.root):
+            make_train_aug(args.root, args.sbd, args.voc, args.workers or min(16, usable_cores()))
     except (ValueError, OSError, RuntimeError) as error:  # DataSetError is a ValueError
         print(f'{error}\n{args.root / LISTS / "train_aug.txt"} is not written', file=sys.stderr)
         return 1

@@ -41,6 +41,7 @@ from mmseg_wsss.datasets import ImageTagDataset, voc_palette
 from mmseg_wsss.datasets.image_labels import check_classes
 from mmseg_wsss.datasets.mask_files import open_mask, write_mask
 from mmseg_wsss.fileio import unwritable, write_text
+from mmseg_wsss.folder_lock import output_folder
 from mmseg_wsss.progress import progress_bar
 
 VOC_CLASSES = PascalVOCDataset.METAINFO['classes'][1:]
@@ -158,7 +159,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if problem := unwritable(args.out or args.root):
         sys.exit(f'error: --out {problem}')
     try:
-        make_subset(args.root, args.out or args.root, args.name, args.classes, args.labels)
+        if not args.root.is_dir():  # the lock would make it
+            raise ValueError(f'there is no folder {args.root}')
+        with output_folder(args.out or args.root):
+            make_subset(args.root, args.out or args.root, args.name, args.classes, args.labels)
     except (ValueError, OSError) as error:  # ImageLabelError is a ValueError
         print(f'\n{error}\nlists and tags of {args.name} are not written', file=sys.stderr)
         return 1
