@@ -168,7 +168,7 @@ def toco_config(folder: Path) -> Config:
                 'optimizer': {'type': 'AdamW', 'lr': 1e-3},
             },
             'param_scheduler': [{'type': 'PolyLR', 'power': 0.9, 'by_epoch': False, 'begin': 0, 'end': 6}],
-            'default_hooks': {'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 3}},
+            'default_hooks': {'checkpoint': {'type': 'WholeCheckpointHook', 'by_epoch': False, 'interval': 3}},
             'custom_hooks': [
                 {'type': 'IterationSeedHook'},
                 {'type': 'RecordLosses', 'folder': str(folder / 'losses')},

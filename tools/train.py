@@ -31,11 +31,10 @@ if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
 from mmengine.registry import RUNNERS, init_default_scope
-from mmengine.runner import find_latest_checkpoint
 from mmseg.registry import MODELS
 
 from mmseg_wsss.checkpoints import checked
-from mmseg_wsss.engine import finish_launch, is_first_process, prepare_cpu_launch, read_config
+from mmseg_wsss.engine import finish_launch, is_first_process, latest_checkpoint, prepare_cpu_launch, read_config
 from mmseg_wsss.fileio import unwritable
 from mmseg_wsss.folder_lock import FolderInUseError, output_folder
 from mmseg_wsss.models import StartedLosses
@@ -45,8 +44,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     """The config with the command line's values in it.
 
     Raises:
-        ValueError: a value that changes nothing, ``--amp`` with an optimizer wrapper that it cannot replace, or
-            gradient accumulation over iterations with a method that counts its iterations.
+        ValueError: a value that changes nothing, ``--amp`` with an optimizer wrapper that it cannot replace, gradient
+            accumulation over iterations with a method that counts its iterations, or nothing complete to resume from.
     """
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -71,7 +70,7 @@ def build_cfg(args: argparse.Namespace) -> Config:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'latest' else args.resume
     if cfg.get('resume') and not cfg.get('load_from'):
-        cfg.load_from = find_latest_checkpoint(cfg.work_dir)
+        cfg.load_from = latest_checkpoint(cfg.work_dir)
     if cfg.get('load_from'):
         cfg.load_from = checked(cfg.load_from)
     return cfg

@@ -1,10 +1,11 @@
-"""Additions to mmengine's Runner: mixed precision on a CPU, exact resume, several CPU processes, sharded parameters,
-published learning rates, a short log, the set-up of a test."""
+"""Additions to mmengine's Runner: mixed precision on a CPU, exact resume, whole checkpoints, several CPU processes,
+sharded parameters, published learning rates, a short log, the set-up of a test."""
 
 from .bf16_optim_wrapper import BF16OptimWrapper
 from .config_file import check_checkpoints, read_config
 from .cpu_launch import finish_launch, is_first_process, prepare_cpu_launch
-from .hooks import ClassCountHook, IterationSeedHook
+from .hooks import ClassCountHook, IterationSeedHook, WholeCheckpointHook
+from .latest_checkpoint import latest_checkpoint
 from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
 from .summary_constructor import SummaryOptimWrapperConstructor
@@ -18,10 +19,12 @@ __all__ = [
     'ShardedStrategy',
     'SummaryOptimWrapperConstructor',
     'WarmupPolyLR',
+    'WholeCheckpointHook',
     'check_checkpoints',
     'finish_launch',
     'image_folder',
     'is_first_process',
+    'latest_checkpoint',
     'prepare_cpu_launch',
     'read_config',
     'use_crf',

@@ -47,6 +47,16 @@ def test_resume_from_the_latest_or_from_a_file(build):
     assert (named.resume, named.load_from) == (True, 'checked:iter_3.pth')
 
 
+def test_resume_finds_a_checkpoint_that_nothing_names(build, tmp_path, capsys):
+    torch.save({}, tmp_path / 'iter_3.pth')
+    cfg = build('model = dict(type="X")', '--resume', '--work-dir', str(tmp_path))
+    assert (cfg.resume, cfg.load_from) == (True, f'checked:{tmp_path}/iter_3.pth')
+    assert 'last_checkpoint is missing' in capsys.readouterr().err
+    (tmp_path / 'iter_3.pth').write_bytes(b'half')
+    with pytest.raises(ValueError, match='no complete checkpoint'):
+        build('model = dict(type="X")', '--resume', '--work-dir', str(tmp_path))
+
+
 def test_amp_replaces_the_plain_wrapper_only(build):
     assert build('optim_wrapper = dict(type="OptimWrapper", a=1)', '--amp').optim_wrapper == {
         'type': 'BF16OptimWrapper',
