@@ -6,6 +6,13 @@ if [ $# -lt 3 ]; then sed -n 2,3p "$0" >&2; exit 2; fi
 partition=$1 name=$2 config=$3
 shift 3
 
+# before any arithmetic, in which bash runs the commands in a subscript: a[$(command)]
+for variable in GPUS GPUS_PER_NODE CPUS_PER_TASK; do
+    if ! [[ ${!variable:-1} =~ ^[1-9][0-9]{0,8}$ ]]; then
+        echo "$variable=${!variable} is not a whole number above 0" >&2
+        exit 2
+    fi
+done
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
 if [ $((gpus % per_node)) -ne 0 ]; then
@@ -13,7 +20,7 @@ if [ $((gpus % per_node)) -ne 0 ]; then
     exit 2
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-# shellcheck disable=SC2086  # several options in one variable
+read -ra srun_args <<<"${SRUN_ARGS:-}" # several options in one variable
 exec srun --partition "$partition" --job-name "$name" --ntasks "$gpus" --ntasks-per-node "$per_node" \
-    --gres "gpu:$per_node" --cpus-per-task "${CPUS_PER_TASK:-8}" --kill-on-bad-exit 1 ${SRUN_ARGS:-} \
+    --gres "gpu:$per_node" --cpus-per-task "${CPUS_PER_TASK:-8}" --kill-on-bad-exit 1 "${srun_args[@]}" \
     "${PYTHON:-python}" "$(dirname "$0")/train.py" "$config" --launcher slurm "$@"

@@ -69,6 +69,42 @@ def test_two_machines_must_know_of_each_other(printed, variable):
     assert f'{variable}: unbound variable' in error
 
 
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+@pytest.mark.parametrize('variable', ['NNODES', 'NODE_RANK', 'PORT'])
+@pytest.mark.parametrize('value', ['two', '2x', '-1', '1.5', ' 2', '02', '1234567890'])
+def test_a_number_that_is_none_is_refused(printed, script, variable, value):
+    variables = {'NNODES': '2', 'NODE_RANK': '0', 'MASTER_ADDR': 'head', variable: value}
+    assert printed(script, 'config.py', 'net.pth', '4', **variables) == (
+        2,
+        [],
+        f'{variable}={value} is not a whole number\n',
+    )
+
+
+def test_of_one_machine_the_rank_is_not_read(printed):
+    """A cluster may set it to something else."""
+    assert printed('dist_train.sh', 'config.py', '4', NNODES='', NODE_RANK='n1', PORT='tcp://')[0] == 0
+    assert printed('dist_train.sh', 'config.py', '4', NNODES='0')[0] == 0
+
+
+@pytest.mark.parametrize('variable', ['GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK'])
+@pytest.mark.parametrize('value', ['two', '0', '-8', '8.5', '08', ' 8', '1' * 10, 'a[$(touch run)]', 'GPUS_PER_NODE'])
+def test_slurm_refuses_what_is_no_number_and_runs_nothing(printed, tmp_path, variable, value):
+    """Bash would evaluate an expression, with the commands in it."""
+    value = value.replace('run', str(tmp_path / 'run'))
+    assert printed('slurm_train.sh', 'short', 'toco', 'config.py', **{variable: value}) == (
+        2,
+        [],
+        f'{variable}={value} is not a whole number above 0\n',
+    )
+    assert not (tmp_path / 'run').exists()
+
+
+def test_options_of_srun_are_no_patterns_of_files(printed):
+    _, output, _ = printed('slurm_train.sh', 'short', 'toco', 'config.py', SRUN_ARGS='--comment  *')
+    assert output[output.index('--comment') + 1] == '*'
+
+
 @pytest.mark.parametrize(
     ('variables', 'gpus', 'per_node', 'cpus', 'more'),
     [
