@@ -120,5 +120,8 @@ class DenseEnergyLoss(nn.Module):
         return self.loss_weight * self.weight * energy
 
     def _shrink(self, x: Tensor, **how) -> Tensor:
-        """Resize (B, c, H, W) by ``scale_factor``."""
+        """Resize (B, c, H, W) by ``scale_factor``; a side that would vanish stays one pixel."""
+        size = [int(side * self.scale_factor) for side in x.shape[-2:]]
+        if min(size) < 1:
+            return F.interpolate(x, size=[max(1, side) for side in size], **how)
         return F.interpolate(x, scale_factor=self.scale_factor, **how)

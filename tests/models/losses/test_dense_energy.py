@@ -198,3 +198,33 @@ def test_autocast_and_low_precision_logits(dtype):
     assert value.dtype == torch.float32
     assert value.item() == plain.item()
     torch.testing.assert_close(low.grad, full.grad.to(dtype))
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 8), (6, 1)])
+@pytest.mark.parametrize('max_groups', [None, 2048])
+def test_a_side_of_one_pixel_stays_one_pixel(size, max_groups):
+    """Half of it would be none; the other side is halved."""
+    small = tuple(max(1, side // 2) for side in size)
+    down, right = (2 if side > 1 else 1 for side in size)
+    images, label = torch.rand(2, 3, *size), torch.tensor([255, 1])[:, None, None].expand(2, *size)
+    valid, logits = torch.ones(2, *size, dtype=torch.bool), torch.randn(2, CLASSES, *size, requires_grad=True)
+    probability = F.adaptive_avg_pool2d(logits.softmax(dim=1), small)
+    shown = [one[..., ::down, ::right] for one in (images, label, valid)]
+    expected, pull = by_the_formula(shown[0], probability.detach(), *shown[1:], sigma_xy=50.0)
+    (expected_gradient,) = torch.autograd.grad(probability, logits, pull.float())
+    value = DenseEnergyLoss(weight=1.0, loss_weight=1.0, max_groups=max_groups)(images, logits, label, valid)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-3)
+    assert expected.item() < -0.1
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-2, atol=1e-4)
+
+
+def test_the_defaults_are_the_published_constants():
+    inputs = module_inputs()
+    full = F.interpolate(inputs['logits'], size=(48, 60), mode='bilinear', align_corners=False).softmax(dim=1)
+    half = [inputs[key][..., ::2, ::2] for key in ('images', 'label', 'valid')]
+    expected, _ = by_the_formula(half[0], F.avg_pool2d(full, 2), *half[1:], sigma_rgb=15.0, sigma_xy=100.0 / 2)
+    assert DenseEnergyLoss(max_groups=None)(**inputs).item() == pytest.approx(0.05 * 1e-7 * expected.item(), rel=1e-5)
+    assert DenseEnergyLoss().on_cpu.keywords == {'max_groups': 2048}
+    data = example(torch.float64)
+    assert dense_energy(**data).item() == pytest.approx(by_the_formula(**data)[0].item(), rel=1e-10)
