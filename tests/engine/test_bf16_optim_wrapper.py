@@ -1,5 +1,7 @@
 """bfloat16 on a CPU."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from mmengine.model import BaseModel
@@ -51,3 +53,31 @@ def test_gradient_accumulation_waits_for_its_second_step():
     assert model.weight.item() == 1 + 2**-9
     model.train_step({'inputs': torch.tensor([[1.0]])}, wrapper)
     assert model.weight.item() == pytest.approx(1 + 2**-9 - 0.5 * (3 + 1) / 2, abs=1e-7)
+
+
+class _Distributed(_Line):
+    """Like DistributedDataParallel: gradients of processes meet in backward, except under ``no_sync``."""
+
+    syncs = True
+
+    @contextmanager
+    def no_sync(self):
+        self.syncs = False
+        yield
+        self.syncs = True
+
+    def forward(self, *args, **kwargs):
+        losses = super().forward(*args, **kwargs)
+        self.seen[-1] = (self.seen[-1].dtype, self.syncs)
+        return losses
+
+
+def test_processes_meet_in_the_last_step_of_an_accumulation():
+    model = _Distributed()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    wrapper = OPTIM_WRAPPERS.build({'type': 'BF16OptimWrapper', 'optimizer': optimizer, 'accumulative_counts': 3})
+    wrapper.initialize_count_status(model, 0, 7)
+    for _ in range(7):
+        model.train_step({'inputs': torch.tensor([[1.0]])}, wrapper)
+    syncs = [False, False, True, False, False, True, True]  # the last iteration has none to wait for
+    assert model.seen == [(torch.bfloat16, one) for one in syncs]

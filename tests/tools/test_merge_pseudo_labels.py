@@ -130,6 +130,29 @@ def test_missing_and_damaged_files_are_named_with_their_shard(out, make, merge, 
     assert merge(out) == 0
 
 
+def test_images_that_no_report_has_are_not_passed_over(out, merge, capsys):
+    """Reports of a list that has changed since: complete in number, but not in what they have."""
+    path = out / 'report-2-of-3.json'
+    part = report(path)
+    for names, found in ((['a/2'], 6), (['a/2', 'a/6'], 6), (['a/2', 'b/1', 'b/7'], 8), (['a/2', 'b/1', 'a/2'], 7)):
+        path.write_text(json.dumps(part | {'masks': names}))
+        assert merge(out) == 1
+        assert capsys.readouterr().err == f'error: the shards in {out} have {found} images, the manifest 7\n'
+    path.write_text(json.dumps(part | {'masks': ['a/2'], 'skipped': [{'path': 'b/1.png', 'error': 'damaged'}]}))
+    assert merge(out) == 1, 'an image was skipped'
+    assert report(out / 'report.json')['images'] == 7
+
+
+def test_of_many_missing_masks_five_are_named(make, merge, tmp_path, capsys):
+    assert make(tmp_path, '--shard', '1/1') == 0
+    for name in NAMES:
+        (tmp_path / f'SegmentationClass/{name}.png').unlink()
+    assert merge(tmp_path) == 1
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        'shard 1/1: missing or damaged: a/0, a/2, a/4, a/6, b/1 and 2 more'
+    ]
+
+
 def test_skipped_images_stay_named(data, make, merge, tmp_path, capsys):
     path = data / 'images/b/1.png'
     good = path.read_bytes()

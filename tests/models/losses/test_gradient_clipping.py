@@ -1,13 +1,20 @@
 """Gradient clipping against the published code's recording and against a slow loop over the paper's formula."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 
-from mmseg_wsss.models.losses import GradientClippedCrossEntropy, clipped_cross_entropy, clipping_threshold
+from mmseg_wsss.models.losses import (
+    GradientClippedCrossEntropy,
+    clipped_cross_entropy,
+    clipping_threshold,
+    reduction,
+)
 
 IGNORE = 255
 
@@ -192,3 +199,39 @@ def test_what_does_not_fit_is_refused_at_the_first_call():
         GradientClippedCrossEntropy(patch_size=60)(logits, label)
     with pytest.raises(ValueError, match=r'the decode head has one: set decode_head\.out_channels'):
         GradientClippedCrossEntropy(patch_size=8)(logits[:, :1], label)
+
+
+@pytest.mark.parametrize('batch_threshold', [False, True])
+@pytest.mark.parametrize(('start_value', 'clips'), [(0.7, False), (0.9, True)])
+def test_two_processes_clip_as_one_with_both_batches(monkeypatch, batch_threshold, start_value, clips):
+    """A mean of 1.1 in one process, of 0.5 in the other: 0.8 decides for both."""
+    logits, label = draw(4, 8, 8, ignored=False)
+    label[2:, :, ::2] = IGNORE
+    label[:2, :, 1::2] = IGNORE
+    plain = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction='none')
+    factor = torch.tensor([1.1, 1.1, 0.5, 0.5])[:, None, None] * 32 / plain.sum(dim=(1, 2), keepdim=True)
+    start_value /= 2 if batch_threshold else 1  # ignored pixels count as zeros there, and half are
+    options = dict(start_value=start_value, patch_size=4, batch_threshold=batch_threshold)
+    monkeypatch.setattr(F, 'cross_entropy', lambda logits, *_, **__: logits[:, 0])  # the loss map itself
+    maps = (plain * factor)[:, None]
+    expected_map, expected_clipped = clipped_cross_entropy(maps, label, **options)
+    assert expected_clipped.any() == clips
+
+    meeting, sums = Barrier(2, timeout=60), []
+
+    def all_reduce(total):
+        sums.append(total.clone())
+        meeting.wait()
+        result = sum(sums)
+        meeting.wait()
+        sums.clear()
+        meeting.wait()
+        total.copy_(result)
+
+    monkeypatch.setattr(reduction, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(reduction, 'all_reduce', all_reduce)
+    with ThreadPoolExecutor(2) as processes:
+        parts = (slice(2), slice(2, 4))
+        shares = [*processes.map(lambda part: clipped_cross_entropy(maps[part], label[part], **options), parts)]
+    torch.testing.assert_close(torch.cat([share[0] for share in shares]), expected_map)
+    assert torch.equal(torch.cat([share[1] for share in shares]), expected_clipped)
