@@ -1,13 +1,13 @@
 """Mutation testing: how many small changes of the package do its tests notice?
 
     pip install pytest-cov
-    python benchmarks/mutation.py --record          # runs the suite once: which test runs which line, and for how long
+    python benchmarks/mutation.py --record          # once: which test runs which line, and for how long
     python benchmarks/mutation.py --sample 400 --seed 0 --json report.json
 
 The suite is imported and collected once. Every mutant is a fork of that process: the code object of one function (or
 one default, or one constant of a module or class) is replaced, then the tests that run the changed line are run, those
-of the module's own test file first, until one fails. Other processes have the unchanged code: tests of more than
-10 seconds, which start some, are left out, and lines that run in other processes only are counted as not covered.
+of the module's own test file first, until one fails. Other processes have the unchanged code: tests marked slow, which
+start some, are left out, and lines that run in other processes only are counted as not covered.
 """
 
 import argparse
@@ -31,8 +31,9 @@ from mutation_operators import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
 PARTS = ('models', 'evaluation', 'pseudo_labels', 'datasets', 'engine', 'structures', 'checkpoints')
-_SECONDS = 60  # of one mutant's tests; a test that hangs is ended after twice as much, and the mutant is killed
-_LONGEST = 10  # seconds of one test
+DATA, DURATIONS = ROOT / '.coverage', ROOT / '.coverage.json'  # written by --record
+_CPU_SECONDS = 30  # of one mutant's tests; it survives those that are left
+_WALL_SECONDS = 300  # a test that hangs is ended, and the mutant is killed
 KILLED, SURVIVED, NOT_COVERED, NOT_APPLIED = 'killed', 'survived', 'not covered', 'not applied'
 
 
@@ -41,8 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('paths', nargs='*', type=Path, help=f'files or folders; default: {", ".join(PARTS)}')
     parser.add_argument('--sample', type=int, help='number of mutants, drawn at random; default: all')
     parser.add_argument('--seed', type=int, default=0, help='of the sample')
-    parser.add_argument('--record', action='store_true', help='run the whole suite and write --coverage')
-    parser.add_argument('--coverage', type=Path, default=ROOT / '.coverage', help='written by --record')
+    parser.add_argument('--record', action='store_true', help='run the tests and note which lines each of them runs')
     parser.add_argument('--json', type=Path, default=Path('mutation.json'), help='result, one entry per mutant')
     parser.add_argument('--again', type=Path, help='run those again that did not die in this report')
     parser.add_argument('--jobs', type=int, default=2, help='mutants at a time')
@@ -169,27 +169,26 @@ class Durations:
         self.seconds[report.nodeid] += report.duration
 
 
-def record(data: Path) -> int:
-    """Run the suite; the contexts of ``pytest-cov`` go to ``data``, the seconds beside it."""
-    os.environ['COVERAGE_FILE'] = str(data)
+def record() -> int:
+    """Run the tests with ``pytest-cov``."""
     plugin = Durations()
-    status = pytest.main(['--cov=mmseg_wsss', '--cov-context=test', '--cov-report=', str(ROOT / 'tests')], [plugin])
-    data.with_suffix('.json').write_text(json.dumps(plugin.seconds))
+    status = pytest.main(['-m', 'not slow', '--cov=mmseg_wsss', '--cov-context=test', '--cov-report='], [plugin])
+    DURATIONS.write_text(json.dumps(plugin.seconds))
     return status
 
 
 class Mutation:
     """pytest's plugin: in place of the run of all tests, a run of each mutant's tests in a fork."""
 
-    def __init__(self, planned: list[tuple[Path, int]], data: Path, jobs: int) -> None:
+    def __init__(self, planned: list[tuple[Path, int]], jobs: int) -> None:
         self.planned, self.jobs = planned, jobs
-        self.data = coverage.CoverageData(str(data))
+        self.data = coverage.CoverageData(str(DATA))
         self.data.read()
-        self.seconds = json.loads(data.with_suffix('.json').read_text())
+        self.seconds = json.loads(DURATIONS.read_text())
         self.report: list[dict] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self.items = {item.nodeid: item for item in session.items if self.seconds.get(item.nodeid, 0) < _LONGEST}
+        self.items = {item.nodeid: item for item in session.items}
         session.config._tmp_path_factory.getbasetemp()
         for file in {file for file, _ in self.planned}:
             importlib.import_module(_module(file))
@@ -214,7 +213,7 @@ class Mutation:
             if i % 25 == 0:
                 print(
                     f'{i}/{len(self.planned)} {time.perf_counter() - began:.0f} s',
-                    dict(self._counts()),
+                    dict(self.counts()),
                     file=sys.stderr,
                     flush=True,
                 )
@@ -256,8 +255,8 @@ class Mutation:
 def _child(file: Path, number: int, own: list[types.FunctionType], items: list[pytest.Item]) -> None:
     """Change the code and run the tests; the exit status says whether one failed."""
     os.setsid()
-    signal.alarm(2 * _SECONDS)
-    began = time.perf_counter()
+    signal.alarm(_WALL_SECONDS)
+    began = time.process_time()
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(null, stream)
@@ -271,7 +270,7 @@ def _child(file: Path, number: int, own: list[types.FunctionType], items: list[p
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if item.session.testsfailed:
             os._exit(1)
-        if time.perf_counter() - began > _SECONDS:
+        if time.process_time() - began > _CPU_SECONDS:
             break
     os._exit(0)
 
@@ -279,17 +278,14 @@ def _child(file: Path, number: int, own: list[types.FunctionType], items: list[p
 def main() -> None:
     args = parse_args()
     if args.record:
-        sys.exit(record(args.coverage))
-    plugin = Mutation(plan(args), args.coverage, args.jobs)
-    pytest.main(
-        ['-q', '-s', '-p', 'no:cacheprovider', '-o', 'tmp_path_retention_policy=none', str(ROOT / 'tests')],
-        plugins=[plugin],
-    )
+        sys.exit(record())
+    plugin = Mutation(plan(args), args.jobs)
+    quiet = ['-q', '-s', '-p', 'no:cacheprovider', '-o', 'tmp_path_retention_policy=none']
+    pytest.main([*quiet, '-m', 'not slow', str(ROOT / 'tests')], [plugin])
     args.json.write_text(json.dumps(plugin.report, indent=0))
-    counts = plugin._counts()
-    print(
-        dict(counts), f'{counts[KILLED] / max(1, counts[KILLED] + counts[SURVIVED]):.1%} of those that ran were killed'
-    )
+    counts = plugin.counts()
+    ran = counts[KILLED] + counts[SURVIVED]
+    print(dict(counts), f'{counts[KILLED] / max(1, ran):.1%} of those that ran were killed')
     for each in plugin.report:
         if each['outcome'] != KILLED:
             print(f'{each["outcome"]:12} {each["file"]}:{each["line"]}  {each["text"]}')

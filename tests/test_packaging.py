@@ -112,6 +112,7 @@ print(mmseg_wsss.__file__, tuple(mask.shape), int(mask.max()) <= 6, int(model.it
 """
 
 
+@pytest.mark.slow
 def test_config_elsewhere_inherits_from_the_wheel_trains_and_predicts(wheel, tmp_path):
     installed, images = tmp_path / 'site-packages', tmp_path / 'photos' / 'JPEGImages'
     wheel.extractall(installed)

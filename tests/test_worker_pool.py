@@ -73,6 +73,7 @@ def test_a_worker_that_died_while_idle_is_reported():
         list(pool.results(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('end', [signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_its_parent(end):
     """Whether the parent is killed or interrupted, as by Ctrl-C, which reaches the workers too."""

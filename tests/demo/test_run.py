@@ -63,6 +63,7 @@ def calls(monkeypatch, tmp_path):
     return calls
 
 
+@pytest.mark.slow
 def test_the_classifier_and_toco_are_trained_and_tested_once(calls, tmp_path, capsys):
     arguments = ['--out', str(tmp_path / 'out'), '--iters', '10', '--seed', '4']
     run.main(arguments)

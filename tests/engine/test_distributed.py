@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from toy_runs import stage1_config, stage2_config, toco_config, without_draws
 
+pytestmark = pytest.mark.slow
+
 BATCH, ONE_IMAGE = 4, 64 * 64
 METHODS = ('toco', 'stage1', 'stage2', 'batch_threshold')
 # name of the division: processes, pixels of a pass through the encoder

@@ -23,6 +23,7 @@ def _train(cfg, name: str, folder, **changes) -> tuple[list[dict], Runner]:
     return read_losses(folder / name / 'losses'), runner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 2])
 def test_resumed_training_has_the_losses_of_the_uninterrupted_one(toy_cfg, tmp_path, workers):
     toy_cfg.train_dataloader.num_workers = workers
@@ -46,6 +47,7 @@ def test_resumed_training_has_the_losses_of_the_uninterrupted_one(toy_cfg, tmp_p
     assert (teacher - student).abs().max() > 1e-4, 'the teacher lags behind, so equality above is no accident'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('stage', ['stage1_cfg', 'stage2_cfg'])
 def test_resumed_stages_of_weaktr(stage, request, tmp_path):
     cfg = request.getfixturevalue(stage)

@@ -18,6 +18,8 @@ from toy_runs import MODEL, toco_config, without_draws
 from mmseg_wsss.checkpoints import checked
 from mmseg_wsss.engine import ShardedStrategy, sharding
 
+pytestmark = pytest.mark.slow
+
 VIT_L = ROOT / 'configs' / 'toco' / 'toco_vit-l16-in21k_8xb1-fsdp-20k_voc12aug-448x448.py'
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.multiprocessing as mp
 from cam_samples import SHARES, measure, measure_share
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 3
 
 

@@ -66,6 +66,7 @@ def shortened(path: Path, coco: Path, folder: Path) -> Config:
     return cfg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_three_iterations_past_each_border(path, coco, tmp_path):
     Runner.from_cfg(shortened(path, coco, tmp_path)).train()

@@ -154,6 +154,7 @@ def _free_port() -> str:
         return str(listener.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_four_processes_and_two_machines_train_as_one_process(tmp_path):
     """Two machines are played by two calls of the script on this one, which share nothing but address and port."""
     for name, batch_size in (('four', 1), ('machines', 2)):

@@ -11,6 +11,8 @@ import pytest
 from colour_net import make_data
 from tool_module import load_tool
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
 
 ROOT = Path(__file__).parents[2]

@@ -72,6 +72,7 @@ def assert_a_mask_per_photo(folder: Path) -> None:
         assert set(np.unique(mask)) <= {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_toco_trains_from_the_edited_copy_and_writes_a_mask_per_photo(photos, tmp_path):
     runner = train(edited('toco/toco_own-photos.py', photos), tmp_path / 'work')
     assert len(runner.train_dataloader.dataset) == 3  # home.png has no tag: skipped
@@ -83,6 +84,7 @@ def test_toco_trains_from_the_edited_copy_and_writes_a_mask_per_photo(photos, tm
     assert_a_mask_per_photo(tmp_path / 'work' / 'masks')
 
 
+@pytest.mark.slow
 def test_weaktr_trains_both_stages_from_the_edited_copies(photos, tmp_path):
     cam = edited('weaktr/weaktr-cam_own-photos.py', photos)
     runner = train(cam, tmp_path / 'cam')

@@ -57,6 +57,7 @@ def tool(monkeypatch):
     return tool
 
 
+@pytest.mark.slow
 def test_from_photos_to_masks_and_nothing_the_second_time(tool, photos, weights, tmp_path, capfd):
     arguments = [
         str(photos),

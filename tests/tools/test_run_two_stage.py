@@ -102,6 +102,7 @@ def commands(shown):
 TESTS = ['test.py'] * 3
 
 
+@pytest.mark.slow
 def test_from_nothing_killed_continued_and_complete(tool, data, tmp_path, capfd):
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     out = tmp_path / 'out'

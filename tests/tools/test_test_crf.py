@@ -12,6 +12,7 @@ from tool_module import TOOLS, load_tool
 pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('views', [(), ('--tta',)], ids=['one view', 'tta'])
 def test_workers_change_nothing(run, views):
     name = 'test_tta_crf' if views else 'test_crf'
@@ -24,6 +25,7 @@ def test_workers_change_nothing(run, views):
     assert any((plain[name] != masks[name]).any() for name in masks)
 
 
+@pytest.mark.slow
 def test_launched_processes_with_workers_change_nothing(toy, run, tmp_path):
     """Two processes with a worker each share three images."""
     serial, masks = run('--crf', '--workers', '0', name='test_crf')

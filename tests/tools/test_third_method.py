@@ -156,6 +156,7 @@ def test_resumed_training_has_the_losses_of_the_uninterrupted_one(trained, tmp_p
     assert lines == whole[:5] + whole[3:], 'five iterations, then on from the checkpoint of the third'
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_the_whole_batch(tmp_path):
     for processes in (1, 2):
         cfg = without_draws(make_config(tmp_path))

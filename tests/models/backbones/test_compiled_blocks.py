@@ -12,6 +12,7 @@ from mmseg_wsss.models import TokenViT
 SMALL = dict(embed_dims=32, num_layers=3, num_heads=2, feedforward_channels=64)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which('g++') is None, reason='torch.compile needs a C++ compiler for a CPU')
 def test_compiled_blocks_give_the_same_tokens_and_gradients_and_are_compiled_once():
     torch.manual_seed(0)
