@@ -221,7 +221,8 @@ class Mutation:
             self._wait(running)
         return True
 
-    def _counts(self) -> Counter:
+    def counts(self) -> Counter:
+        """Mutants by their outcome."""
         return Counter(each['outcome'] for each in self.report)
 
     def _wait(self, running: dict[int, dict]) -> None:
