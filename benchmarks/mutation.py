@@ -27,9 +27,9 @@ from pathlib import Path
 
 import coverage
 import pytest
-from mutation_operators import Mutant, mutants
+from mutation_code import ROOT, change, module_name, owner
+from mutation_operators import mutants
 
-ROOT = Path(__file__).parents[1]
 PARTS = ('models', 'evaluation', 'pseudo_labels', 'datasets', 'engine', 'structures', 'checkpoints')
 DATA, DURATIONS = ROOT / '.coverage', ROOT / '.coverage.json'  # written by --record
 _CPU_SECONDS = 30  # of one mutant's tests; it survives those that are left
@@ -65,100 +65,6 @@ def plan(args: argparse.Namespace) -> list[tuple[Path, int]]:
     return sorted(chosen)
 
 
-def _owner(tree: ast.Module, node: ast.AST) -> ast.AST:
-    """The innermost function or class around a node, or the module."""
-    line = getattr(node, 'lineno', 1)
-    around = [
-        each
-        for each in ast.walk(tree)
-        if isinstance(each, ast.FunctionDef | ast.ClassDef) and each.lineno <= line <= each.end_lineno
-    ]
-    return max(around, key=lambda each: each.lineno, default=tree)
-
-
-def _codes(code: types.CodeType) -> dict[tuple[str, int, int], types.CodeType]:
-    """All code objects in a compiled module by name, line and order."""
-    found, seen = {}, Counter()
-    stack = [code]
-    while stack:
-        each = stack.pop(0)
-        key = (each.co_qualname if hasattr(each, 'co_qualname') else each.co_name, each.co_firstlineno)
-        found[(*key, seen[key])] = each
-        seen[key] += 1
-        stack = [const for const in each.co_consts if isinstance(const, types.CodeType)] + stack
-    return found
-
-
-def change(file: Path, number: int, own: list[types.FunctionType]) -> bool:
-    """Put a mutant into the running process; False where nothing that is alive changed.
-
-    Args:
-        file, number: the mutant.
-        own: all functions of the file that are alive.
-    """
-    tree = ast.parse(file.read_text())
-    before = _codes(compile(tree, str(file), 'exec'))
-    mutant: Mutant = list(mutants(tree))[number]
-    mutant.apply()
-    after = _codes(compile(ast.fix_missing_locations(tree), str(file), 'exec'))
-    changed = False
-    for key, code in after.items():
-        old = before.get(key)
-        if old is None or old == code or key[0] == '<module>':
-            continue
-        for function in (each for each in own if each.__code__ == old):
-            if old.co_freevars != code.co_freevars:  # without `super()` a method has no cell for its class
-                return False
-            function.__code__ = code
-            changed = True
-    return changed or _change_values(tree, file, mutant, own)
-
-
-def _change_values(tree: ast.Module, file: Path, mutant: Mutant, own: list[types.FunctionType]) -> bool:
-    """Defaults of functions, constants of classes and modules: evaluated again where they were defined."""
-    module = sys.modules[_module(file)]
-    owner = _owner(tree, mutant.node)
-    if isinstance(owner, ast.FunctionDef):
-        code = ast.Module(
-            [ast.FunctionDef(**{**dict(ast.iter_fields(owner)), 'decorator_list': [], 'body': [ast.Pass()]})], []
-        )
-        scope: dict = {}
-        exec(compile(ast.fix_missing_locations(code), str(file), 'exec'), dict(vars(module)), scope)
-        new = scope[owner.name]
-        alive = [
-            each for each in own if each.__name__ == owner.name and _first_line(owner) == each.__code__.co_firstlineno
-        ]
-        for function in alive:
-            function.__defaults__, function.__kwdefaults__ = new.__defaults__, new.__kwdefaults__
-        return bool(alive)
-    body = owner.body
-    statement = next((each for each in body if each.lineno <= mutant.line <= each.end_lineno), None)
-    if not isinstance(statement, ast.Assign | ast.AnnAssign) or not statement.value:
-        return False
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-    if not isinstance(target, ast.Name):
-        return False
-    holder = getattr(module, owner.name, None) if isinstance(owner, ast.ClassDef) else module
-    scope = {**vars(module), **(vars(holder) if holder is not None else {})}
-    value = eval(compile(ast.Expression(statement.value), str(file), 'eval'), scope)
-    if holder is None or isinstance(getattr(holder, target.id, None), property):
-        return False
-    setattr(holder, target.id, value)
-    if holder is module:  # those that imported the name have their own reference
-        for other in [each for name, each in sys.modules.items() if name.startswith(('mmseg_wsss', 'test'))]:
-            if target.id in vars(other):
-                setattr(other, target.id, value)
-    return True
-
-
-def _module(file: Path) -> str:
-    return '.'.join(file.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
-
-
-def _first_line(function: ast.FunctionDef) -> int:
-    return min([function.lineno, *(each.lineno for each in function.decorator_list)])
-
-
 class Durations:
     """pytest's plugin: the seconds of every test with its fixtures."""
 
@@ -191,7 +97,7 @@ class Mutation:
         self.items = {item.nodeid: item for item in session.items}
         session.config._tmp_path_factory.getbasetemp()
         for file in {file for file, _ in self.planned}:
-            importlib.import_module(_module(file))
+            importlib.importmodule_name(module_name(file))
         self.functions: dict[str, list[types.FunctionType]] = {}
         for each in gc.get_objects():
             if isinstance(each, types.FunctionType):
@@ -241,8 +147,8 @@ class Mutation:
         if (
             not tests
         ):  # defaults and constants: run at the import; take the tests that run their function, class or module
-            owner = _owner(tree, mutant.node)
-            lines = range(owner.lineno, owner.end_lineno + 1) if not isinstance(owner, ast.Module) else covered
+            around = owner(tree, mutant.node)
+            lines = range(around.lineno, around.end_lineno + 1) if not isinstance(around, ast.Module) else covered
             tests = self._tests(covered, lines)
         mirrored = f'test_{file.stem}.py'
         tests.sort(key=lambda test: (mirrored not in test, self.seconds.get(test, 0)))

@@ -20,10 +20,9 @@ def operators(monkeypatch):
 
 @pytest.fixture
 def mutation(operators):
-    pytest.importorskip('coverage', reason='benchmarks/mutation.py reads the data of pytest-cov')
-    import mutation
+    import mutation_code
 
-    return mutation
+    return mutation_code
 
 
 @pytest.mark.parametrize(
