@@ -97,7 +97,7 @@ class Mutation:
         self.items = {item.nodeid: item for item in session.items}
         session.config._tmp_path_factory.getbasetemp()
         for file in {file for file, _ in self.planned}:
-            importlib.importmodule_name(module_name(file))
+            importlib.import_module(module_name(file))
         self.functions: dict[str, list[types.FunctionType]] = {}
         for each in gc.get_objects():
             if isinstance(each, types.FunctionType):
