@@ -2,7 +2,7 @@
 
     pip install pytest-cov
     python benchmarks/mutation.py --record          # once: which test runs which line, and for how long
-    python benchmarks/mutation.py --sample 400 --seed 0 --json report.json
+    python benchmarks/mutation.py --sample 400 --seed 0 --out report.jsonl     # called again, it goes on
 
 The suite is imported and collected once. Every mutant is a fork of that process: the code object of one function (or
 one default, or one constant of a module or class) is replaced, then the tests that run the changed line are run, those
@@ -43,17 +43,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--sample', type=int, help='number of mutants, drawn at random; default: all')
     parser.add_argument('--seed', type=int, default=0, help='of the sample')
     parser.add_argument('--record', action='store_true', help='run the tests and note which lines each of them runs')
-    parser.add_argument('--json', type=Path, default=Path('mutation.json'), help='result, one entry per mutant')
+    parser.add_argument('--out', type=Path, default=Path('mutation.jsonl'), help='one line per mutant')
     parser.add_argument('--again', type=Path, help='run those again that did not die in this report')
     parser.add_argument('--jobs', type=int, default=2, help='mutants at a time')
     return parser.parse_args()
 
 
+def read(report: Path) -> list[dict]:
+    """The mutants of an earlier run, or of this one when it was interrupted."""
+    return [json.loads(line) for line in report.read_text().splitlines()] if report.is_file() else []
+
+
 def plan(args: argparse.Namespace) -> list[tuple[Path, int]]:
     """File and number (in the order of its text) of every mutant to run."""
     if args.again:
-        old = json.loads(args.again.read_text())
-        return [(ROOT / each['file'], each['number']) for each in old if each['outcome'] != KILLED]
+        return [(ROOT / each['file'], each['number']) for each in read(args.again) if each['outcome'] != KILLED]
     files = [
         file
         for path in args.paths or [ROOT / 'mmseg_wsss' / part for part in PARTS]
@@ -86,12 +90,13 @@ def record() -> int:
 class Mutation:
     """pytest's plugin: in place of the run of all tests, a run of each mutant's tests in a fork."""
 
-    def __init__(self, planned: list[tuple[Path, int]], jobs: int) -> None:
-        self.planned, self.jobs = planned, jobs
+    def __init__(self, planned: list[tuple[Path, int]], out: Path, jobs: int) -> None:
+        self.out, self.jobs, self.report = out, jobs, read(out)
+        done = {(ROOT / each['file'], each['number']) for each in self.report}
+        self.planned = [each for each in planned if each not in done]
         self.data = coverage.CoverageData(str(DATA))
         self.data.read()
         self.seconds = json.loads(DURATIONS.read_text())
-        self.report: list[dict] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.items = {item.nodeid: item for item in session.items}
@@ -103,26 +108,18 @@ class Mutation:
             if isinstance(each, types.FunctionType):
                 self.functions.setdefault(each.__code__.co_filename, []).append(each)
         running: dict[int, dict] = {}
-        began = time.perf_counter()
-        for i, (file, number) in enumerate(self.planned):
-            while len(running) >= self.jobs:
-                self._wait(running)
+        for file, number in self.planned:
             entry = self._entry(file, number)
             tests = entry.pop('tests')
             if not tests:
-                self.report.append({**entry, 'outcome': NOT_COVERED})
+                self._note(entry, NOT_COVERED)
                 continue
+            while len(running) >= self.jobs:
+                self._wait(running)
             if pid := os.fork():
                 running[pid] = entry
             else:
                 _child(file, number, self.functions.get(str(file), []), [self.items[test] for test in tests])
-            if i % 25 == 0:
-                print(
-                    f'{i}/{len(self.planned)} {time.perf_counter() - began:.0f} s',
-                    dict(self.counts()),
-                    file=sys.stderr,
-                    flush=True,
-                )
         while running:
             self._wait(running)
         return True
@@ -136,20 +133,27 @@ class Mutation:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # processes that a test started
         code = os.waitstatus_to_exitcode(status)  # negative: a signal, that of the time limit among them
-        outcome = {0: SURVIVED, 3: NOT_APPLIED}.get(code, KILLED)
-        self.report.append({**running.pop(pid), 'outcome': outcome, **({'signal': -code} if code < 0 else {})})
+        self._note(running.pop(pid), {0: SURVIVED, 3: NOT_APPLIED}.get(code, KILLED))
+
+    def _note(self, entry: dict, outcome: str) -> None:
+        self.report.append({**entry, 'outcome': outcome})
+        with self.out.open('a') as file:
+            file.write(json.dumps(self.report[-1]) + '\n')
+        if outcome != KILLED:
+            print(f'{len(self.report)} {outcome:12} {entry["file"]}:{entry["line"]}  {entry["text"]}', flush=True)
 
     def _entry(self, file: Path, number: int) -> dict:
         tree = ast.parse(file.read_text())
         mutant = list(mutants(tree))[number]
         covered = self.data.contexts_by_lineno(str(file))
         tests = self._tests(covered, [mutant.line])
-        if (
-            not tests
-        ):  # defaults and constants: run at the import; take the tests that run their function, class or module
+        if not tests:  # defaults and constants run at the import: take the tests of their function, class or module
             around = owner(tree, mutant.node)
             lines = range(around.lineno, around.end_lineno + 1) if not isinstance(around, ast.Module) else covered
             tests = self._tests(covered, lines)
+        if not tests:  # a module of constants: take the tests of its folder
+            folder = f'tests/{file.parent.relative_to(ROOT / "mmseg_wsss")}/'
+            tests = [name for name in self.items if name.startswith(folder)]
         mirrored = f'test_{file.stem}.py'
         tests.sort(key=lambda test: (mirrored not in test, self.seconds.get(test, 0)))
         return dict(file=str(file.relative_to(ROOT)), number=number, line=mutant.line, text=mutant.text, tests=tests)
@@ -186,16 +190,12 @@ def main() -> None:
     args = parse_args()
     if args.record:
         sys.exit(record())
-    plugin = Mutation(plan(args), args.jobs)
+    plugin = Mutation(plan(args), args.out, args.jobs)
     quiet = ['-q', '-s', '-p', 'no:cacheprovider', '-o', 'tmp_path_retention_policy=none']
     pytest.main([*quiet, '-m', 'not slow', str(ROOT / 'tests')], [plugin])
-    args.json.write_text(json.dumps(plugin.report, indent=0))
     counts = plugin.counts()
     ran = counts[KILLED] + counts[SURVIVED]
     print(dict(counts), f'{counts[KILLED] / max(1, ran):.1%} of those that ran were killed')
-    for each in plugin.report:
-        if each['outcome'] != KILLED:
-            print(f'{each["outcome"]:12} {each["file"]}:{each["line"]}  {each["text"]}')
 
 
 if __name__ == '__main__':
