@@ -5,7 +5,9 @@ import sys
 import types
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
+from mmengine.registry import Registry
 from mutation_operators import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
@@ -53,23 +55,35 @@ def _change_values(tree: ast.Module, file: Path, mutant: Mutant, own: list[types
         for function in alive:
             function.__defaults__, function.__kwdefaults__ = new.__defaults__, new.__kwdefaults__
         return bool(alive)
-    body = around.body
-    statement = next((each for each in body if each.lineno <= mutant.line <= each.end_lineno), None)
-    if not isinstance(statement, ast.Assign | ast.AnnAssign) or not statement.value:
+    if isinstance(around, ast.ClassDef):
+        return _change_class(vars(module)[around.name], around, file, vars(module), mutant.line)
+    return _change_module(module, compile(ast.fix_missing_locations(tree), str(file), 'exec'))
+
+
+def _change_class(holder: type, definition: ast.ClassDef, file: Path, scope: dict, line: int) -> bool:
+    """Evaluate the constant of a class again that a mutant changed."""
+    statement = next(each for each in definition.body if each.lineno <= line <= each.end_lineno)
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, 'target', None)
+    if not isinstance(target, ast.Name) or statement.value is None or hasattr(holder, '_fields'):
         return False
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-    if not isinstance(target, ast.Name):
-        return False
-    holder = getattr(module, around.name, None) if isinstance(around, ast.ClassDef) else module
-    scope = {**vars(module), **(vars(holder) if holder is not None else {})}
-    value = eval(compile(ast.Expression(statement.value), str(file), 'eval'), scope)
-    if holder is None or isinstance(getattr(holder, target.id, None), property):
-        return False
+    value = eval(compile(ast.Expression(statement.value), str(file), 'eval'), {**scope, **vars(holder)})
     setattr(holder, target.id, value)
-    if holder is module:  # those that imported the name have their own reference
-        for other in [each for name, each in sys.modules.items() if name.startswith(('mmseg_wsss', 'test'))]:
-            if target.id in vars(other):
-                setattr(other, target.id, value)
+    return True
+
+
+def _change_module(module: types.ModuleType, code: types.CodeType) -> bool:
+    """Run a module again beside itself, and put its new constants where the old ones are; functions stay."""
+    again = {name: value for name, value in vars(module).items() if name.startswith('__')}
+    with patch.object(Registry, 'register_module', lambda self, *args, **kwargs: lambda part: part):
+        exec(code, again)
+    known = [each for name, each in sys.modules.items() if name.startswith(('mmseg_wsss', 'test'))]
+    for name, new in again.items():
+        old = vars(module).get(name)
+        if name.startswith('__') or isinstance(new, type | types.FunctionType | types.ModuleType):
+            continue
+        for other in known:  # those that imported the name have their own reference
+            if vars(other).get(name) is old:
+                setattr(other, name, new)
     return True
 
 

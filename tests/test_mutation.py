@@ -77,14 +77,14 @@ class Box:
 
 def test_a_mutant_changes_what_is_alive(mutation, tmp_path, monkeypatch):
     """Code of methods and decorated functions, defaults, constants of modules and classes."""
-    file = tmp_path / 'mutated.py'
+    file = tmp_path / 'test_mutated.py'
     file.write_text(CODE)
     monkeypatch.setattr(mutation, 'ROOT', tmp_path)
     texts = [each.text for each in mutation.mutants(ast.parse(CODE))]
 
     def module() -> types.ModuleType:
-        made = types.ModuleType('mutated')
-        monkeypatch.setitem(sys.modules, 'mutated', made)
+        made = types.ModuleType('test_mutated')
+        monkeypatch.setitem(sys.modules, 'test_mutated', made)
         exec(compile(CODE, str(file), 'exec'), vars(made))
         return made
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from pool_job import Job, Unmakeable
 
-from mmseg_wsss.cores import usable_cores
+from mmseg_wsss.cores import usable_cores, worker_count
 from mmseg_wsss.datasets.image_labels.names import image_name
 from mmseg_wsss.worker_pool import WorkerDiedError, WorkerPool, run_tasks
 
@@ -152,3 +152,10 @@ def test_launched_processes_share_the_cores(monkeypatch, variables, cores):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert usable_cores() == cores
+
+
+def test_processes_of_a_converter(monkeypatch):
+    assert [worker_count(wanted) for wanted in (0, 1, 40)] == [0, 1, 40]
+    for cores, expected in ((3, 3), (64, 16)):
+        monkeypatch.setattr('mmseg_wsss.cores.usable_cores', lambda cores=cores: cores)
+        assert worker_count(None) == expected

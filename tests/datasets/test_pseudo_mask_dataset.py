@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
 from mmseg_wsss.datasets.image_labels.problems import PseudoMaskError
@@ -87,6 +87,16 @@ def test_masks_go_through_the_pipeline_with_their_ground_truth(root):
     starts = [i for i in range(7) if np.array_equal(flipped[i : i + 6], pseudo[0])]
     assert len(starts) == 1
     assert np.array_equal(true[0], both[starts[0] : starts[0] + 6])
+
+
+def test_ground_truth_of_another_size_is_refused(root):
+    write_mask(root / 'true' / 'a.png', np.zeros((3, 6)))
+    init_default_scope('mmseg')
+    load = TRANSFORMS.build(dict(type='LoadGroundTruth'))
+    sample = dict(img_path='images/a.jpg', ori_shape=(4, 6), ground_truth_path=str(root / 'true/a.png'))
+    with pytest.raises(ValueError, match=r'true/a\.png is 6 x 3 pixels but image images/a\.jpg is 6 x 4'):
+        load(sample)
+    assert load(dict(sample, ori_shape=(3, 6)))['ground_truth'].tolist() == [[0] * 6] * 3
 
 
 def test_all_problems_are_reported_at_once(root):

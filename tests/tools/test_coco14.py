@@ -193,6 +193,33 @@ def test_what_is_no_annotation_file(tool, root, capsys):
     assert f'{root}/annotations/instances_gone.json: No such file or directory' in capsys.readouterr().err
 
 
+def test_an_object_is_no_crowd_where_nothing_says_so(tool, root):
+    value = content()
+    for entry in value['annotations']:
+        if not entry['iscrowd']:
+            del entry['iscrowd']
+    write(root, value)
+    assert run(tool, root) == 0
+    assert np.array(Image.open(root / 'masks/tiny/COCO_val2014_000000000009.png')).tolist() == NINE
+
+
+@pytest.mark.parametrize(('count', 'status'), [(254, 0), (255, 1)])
+def test_a_mask_has_ids_for_254_categories(tool, root, capsys, count, status):
+    value = content()
+    value['categories'] = [dict(id=i, name=f'thing {i}') for i in range(1, count + 1)]
+    write(root, value)
+    assert run(tool, root) == status
+    assert ('255 categories, an 8-bit mask holds at most 254' in capsys.readouterr().err) == bool(status)
+
+
+def test_two_images_of_one_name(tool, root, capsys):
+    value = content()
+    value['images'][1]['file_name'] = value['images'][0]['file_name']
+    write(root, value)
+    assert run(tool, root) == 1
+    assert 'annotations[4]: a second image is called COCO_val2014_000000000009' in capsys.readouterr().err
+
+
 def test_the_config_reads_what_is_written(tool, root, monkeypatch):
     """configs/_base_/datasets/coco14_tags.py in the paths that the converter writes."""
     cfg = Config.fromfile(TOOLS.parent / 'configs' / '_base_' / 'datasets' / 'coco14_tags.py')

@@ -44,7 +44,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--allow-contradictions', action='store_true', help='only count those between tags and masks')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the full report into this file')
-    parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
+    parser.add_argument('--workers', type=int, help='processes; 0: in this one (default: one per core, at most 16)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
     args = parser.parse_args(argv)
     args.expect = dict(args.expect)
@@ -59,7 +59,7 @@ if __name__ == '__main__':
 from mmengine.registry import init_default_scope
 
 import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.cores import usable_cores
+from mmseg_wsss.cores import worker_count
 from mmseg_wsss.datasets.conversion.checking import (
     CONTRADICTIONS,
     OpenedSet,
@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if args.json and (problem := unwritable(args.json, file=True)):
         sys.exit(f'error: --json {problem}')
-    args.workers = args.workers or min(16, usable_cores())
+    args.workers = worker_count(args.workers)
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     report, error = check_config(args, cfg)

@@ -23,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('root', metavar='ROOT', type=Path, help='the folder that holds annotations')
     parser.add_argument('--splits', nargs='+', default=['train2014', 'val2014'], help='default: train2014 val2014')
-    parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
+    parser.add_argument('--workers', type=int, help='processes; 0: in this one (default: one per core, at most 16)')
     args = parser.parse_args(argv)
     if not args.root.is_dir():
         parser.error(f'there is no folder {args.root}')
@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
-from mmseg_wsss.cores import usable_cores
+from mmseg_wsss.cores import worker_count
 from mmseg_wsss.datasets.conversion.coco import MaskTask, read_instances, write_instance_mask
 from mmseg_wsss.datasets.image_labels import Problems
 from mmseg_wsss.datasets.image_labels.problems import UNREADABLE, DataSetError
@@ -80,7 +80,7 @@ def convert_split(root: Path, split: str, workers: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert; returns the exit status, 1 when something is wrong."""
     args = parse_args(argv)
-    workers = args.workers or min(16, usable_cores())
+    workers = worker_count(args.workers)
     status = 0
     for split in args.splits:
         try:

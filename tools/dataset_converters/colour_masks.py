@@ -23,14 +23,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('out', metavar='OUT', type=Path, help='folder to write to')
     parser.add_argument('--colours', type=Path, required=True, metavar='FILE', help='the table of colours')
     parser.add_argument('--classes', nargs='+', help='foreground classes, in the order of training')
-    parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
+    parser.add_argument('--workers', type=int, help='processes; 0: in this one (default: one per core, at most 16)')
     return parser.parse_args(argv)
 
 
 if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
-from mmseg_wsss.cores import usable_cores
+from mmseg_wsss.cores import worker_count
 from mmseg_wsss.datasets import voc_palette
 from mmseg_wsss.datasets.conversion.colour_masks import ColourTask, convert_colours, ids_of_table
 from mmseg_wsss.datasets.image_labels import Problems, check_classes
@@ -70,7 +70,7 @@ def convert(args: argparse.Namespace) -> tuple[int, Sequence[str]]:
     results = run_tasks(
         convert_colours,
         (ColourTask(source, target, ids) for target, source in tasks.items()),
-        workers=args.workers or min(16, usable_cores()),
+        workers=worker_count(args.workers),
     )
     for error in progress_bar(results, text='masks', total=len(tasks)):
         if error is not None:

@@ -24,14 +24,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('root', metavar='VOC2012_ROOT', type=Path, help='the folder that holds (will hold) JPEGImages')
     parser.add_argument('--sbd', type=Path, required=True, help='benchmark.tgz, or benchmark_RELEASE unpacked from it')
     parser.add_argument('--voc', nargs='+', type=Path, default=[], metavar='TAR', help='tar files of VOC to unpack')
-    parser.add_argument('--workers', type=int, help='processes (default: one per core, at most 16)')
+    parser.add_argument('--workers', type=int, help='processes; 0: in this one (default: one per core, at most 16)')
     return parser.parse_args(argv)
 
 
 if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
-from mmseg_wsss.cores import usable_cores
+from mmseg_wsss.cores import worker_count
 from mmseg_wsss.datasets.conversion.voc import (
     MaskTask,
     copy_official,
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         with output_folder(args.root):
-            make_train_aug(args.root, args.sbd, args.voc, args.workers or min(16, usable_cores()))
+            make_train_aug(args.root, args.sbd, args.voc, worker_count(args.workers))
     except (ValueError, OSError, RuntimeError) as error:  # DataSetError is a ValueError
         print(f'{error}\n{args.root / LISTS / "train_aug.txt"} is not written', file=sys.stderr)
         return 1

@@ -179,6 +179,39 @@ def test_weights_and_averaging():
     assert loss.loss_name == 'loss_seg'
 
 
+def test_published_values_are_the_defaults():
+    loss = GradientClippedCrossEntropy()
+    assert (loss.start_value, loss.patch_size, loss.batch_threshold, loss.loss_weight) == (1.2, 120, False, 1.0)
+    logits, label = draw(1, 240, 240)
+    logits *= 0.75  # a mean of about 1
+    ours, clipped = clipped_cross_entropy(logits, label)
+    named, same = clipped_cross_entropy(logits, label, start_value=1.2, patch_size=120)
+    assert torch.equal(ours, named)
+    assert torch.equal(clipped, same)
+    assert clipped.any()
+    assert not clipped_cross_entropy(0.1 * logits, label)[1].any(), 'a mean of 1.3 is above tau'
+
+
+def test_a_mean_of_exactly_tau_starts_the_clipping():
+    """Two classes: the losses log 2 (undecided) and log(1 + e^2), and tau their very mean in float32."""
+    logits = torch.zeros(1, 2, 1, 2)
+    logits[0, 1, 0, 1] = 2.0
+    label = torch.zeros(1, 1, 2, dtype=torch.long)
+    tau = F.cross_entropy(logits, label).item()
+    assert clipped_cross_entropy(logits, label, start_value=tau, patch_size=2)[1].tolist() == [[[False, True]]]
+
+
+def test_the_smallest_patch_crop_and_head():
+    logits, label = draw(1, 4, 6, classes=2)
+    for size in (1, 4):  # of a pixel; as high as the crop
+        loss = GradientClippedCrossEntropy(start_value=5, patch_size=size)
+        expected, _ = clipped_cross_entropy(logits, label, start_value=5, patch_size=size)
+        torch.testing.assert_close(loss(logits, label), expected.mean())
+    label[label == IGNORE] = 7
+    other, _ = clipped_cross_entropy(logits, label, start_value=5, patch_size=4, ignore_index=7)
+    torch.testing.assert_close(loss(logits, label, ignore_index=7), other.mean())
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
