@@ -7,6 +7,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_wsss.models.segmentors.base import CAMSegmentor, StartedLosses
+from mmseg_wsss.structures import most_classes, set_image_label
 
 
 class Bare(CAMSegmentor, StartedLosses, nn.Module):
@@ -115,3 +116,16 @@ def test_what_waits_has_a_gradient_of_zero_and_the_counter_is_saved():
     other = Bare()
     other.load_state_dict(model.state_dict())
     assert other.iteration == 1
+
+
+def test_the_most_classes_of_an_image():
+    """By the list of labels where there is one; a score alone may have all classes present."""
+
+    def sample(label):
+        return set_image_label(SegDataSample(), label, 6)
+
+    assert most_classes([sample([]), sample([0, 3, 5]), sample([1])]) == 3
+    assert most_classes([sample([])]) == 1, 'never none'
+    scored = SegDataSample()
+    scored.gt_score = torch.tensor([0.0, 1, 0, 0])
+    assert most_classes([scored, sample([0])]) == 4
