@@ -18,6 +18,7 @@ from .losses import (
     GradientClippedCrossEntropy,
     MultiLabelSoftMarginLoss,
     PatchTokenContrastLoss,
+    TokenIdentityLoss,
 )
 from .projectors import EMAProjector
 from .refiners import PAR, DenseCRF, ExactCRF, LabelCRF
@@ -50,6 +51,7 @@ __all__ = [
     'SingleStage',
     'StartedLosses',
     'ToCo',
+    'TokenIdentityLoss',
     'TokenViT',
     'WSSSDataPreProcessor',
     'WeakTr',

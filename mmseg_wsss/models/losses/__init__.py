@@ -6,6 +6,7 @@ from .dense_energy import DenseEnergyLoss, dense_energy
 from .gradient_clipping import GradientClippedCrossEntropy, clipped_cross_entropy, clipping_threshold
 from .multi_label import MultiLabelSoftMarginLoss
 from .patch_token_contrast import PatchTokenContrastLoss, patch_token_contrast
+from .token_identity import TokenIdentityLoss, token_identity
 
 __all__ = [
     'BalancedCrossEntropyLoss',
@@ -14,10 +15,12 @@ __all__ = [
     'GradientClippedCrossEntropy',
     'MultiLabelSoftMarginLoss',
     'PatchTokenContrastLoss',
+    'TokenIdentityLoss',
     'balanced_cross_entropy',
     'class_token_contrast',
     'clipped_cross_entropy',
     'clipping_threshold',
     'dense_energy',
     'patch_token_contrast',
+    'token_identity',
 ]
