@@ -23,6 +23,16 @@ def published_weights(name: str) -> dict[str, Tensor]:
     return weights
 
 
+def drawn_image(seed: int, batch: int, height: int, width: int) -> Tensor:
+    """Normalised images (B, 3, H, W) of 16-pixel blocks with noise, as the recordings that name a seed have them."""
+    random = np.random.RandomState(seed)
+    blocks = random.randint(0, 200, (batch, -(-height // 16), -(-width // 16), 3))
+    blocks = blocks.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
+    grey = blocks + random.randint(0, 40, (batch, height, width, 3)) + 0.5
+    images = (grey - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32))
+
+
 # names of published files: width, side of a patch, side of the grid, whether blocks scale what they add
 VIT_FILES = {
     'deit_tiny_patch16_224.pth': (192, 16, 14, False),

@@ -119,6 +119,34 @@ class KeyTable:
         return converted
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitTable(KeyTable):
+    """A table for a published layout that keeps one of our tensors in two parts, cut along dimension 1.
+
+    Attributes:
+        split: our name of the whole tensor.
+        parts: names of its parts, those on our side of ``names``.
+        length: our name of the tensor that is as long as the first part.
+    """
+
+    split: str
+    parts: tuple[str, str]
+    length: str
+
+    def to_ours(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Published names to ours, the parts joined."""
+        ours = super().to_ours(state)
+        return ours | {self.split: torch.cat([ours.pop(part) for part in self.parts], dim=1)}
+
+    def to_theirs(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Our names to the published ones, the whole cut into its parts."""
+        state = {key.removeprefix('module.'): value for key, value in state.items()}
+        if self.split in state and self.length in state:
+            whole, first = state.pop(self.split), state[self.length].shape[1]
+            state |= zip(self.parts, (whole[:, :first], whole[:, first:]), strict=True)
+        return super().to_theirs(state)
+
+
 def _equals(value: Tensor, expected: float) -> bool:
     """Whether a tensor has this value everywhere, up to the rounding of a moving average."""
     return bool(torch.all((value.float() - expected).abs() < 1e-4))

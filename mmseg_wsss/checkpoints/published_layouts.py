@@ -1,6 +1,6 @@
-"""Name tables for pretrained ViTs and for published ToCo and WeakTr; the latter two also convert back."""
+"""Name tables for pretrained ViTs and for published ToCo, WeakTr and MCTformer+; these also convert back."""
 
-from .key_table import Constant, KeyTable, names
+from .key_table import Constant, KeyTable, SplitTable, names
 
 _VIT = """
 cls_token            cls_token
@@ -57,6 +57,11 @@ adaptive_attention_fusion.attn_head_ffn.0.weight  cam_head.head_weights.head_ffn
 adaptive_attention_fusion.attn_head_ffn.2.weight  cam_head.head_weights.head_ffn.2.weight
 adaptive_attention_fusion.attn_feat_ffn.0.        cam_head.head_weights.feature_ffn.0.
 adaptive_attention_fusion.attn_feat_ffn.1.        cam_head.head_weights.feature_ffn.1.
+"""
+_MCT_PLUS = """
+pos_embed_cls  backbone.pos_embed_cls
+pos_embed_pat  backbone.pos_embed_pat
+head.          cam_head.classifier.
 """
 _MASK_TRANSFORMER = """
 cls_emb                   cls_emb
@@ -123,6 +128,22 @@ WEAKTR_CAM = KeyTable(
 )
 """Published WeakTr, first stage <-> ``WeakTr`` with ``AAFCAMHead`` and ``OutputPooledWeights``."""
 
+MCTFORMER_PLUS = SplitTable(
+    layout="published MCTformer+'s first stage",
+    names={
+        **{theirs: ours for theirs, ours in names(_VIT, ours='backbone.').items() if theirs != 'pos_embed'},
+        **names(_MCT_PLUS),
+    },
+    only_theirs={
+        **WEAKTR_CAM.only_theirs,  # the same final norm
+        'pos_embed': Constant(0.0, (1, 197, 'backbone.layers.0.ln1.weight'), unused=True),
+    },
+    split='backbone.pos_embed',
+    parts=('backbone.pos_embed_cls', 'backbone.pos_embed_pat'),
+    length='backbone.cls_token',
+)
+"""Published MCTformer+, first stage <-> ``MCTformer`` with ``MCTCAMHead``."""
+
 WEAKTR_SEG = KeyTable(
     layout="published WeakTr's second stage",
     names={
@@ -136,4 +157,4 @@ WEAKTR_SEG = KeyTable(
 """Published WeakTr, second stage (Segmenter) <-> ``OnlineRetraining`` or ``EncoderDecoder`` with
 ``SegmenterMaskTransformerHead``."""
 
-LAYOUTS = {'toco': TOCO, 'weaktr-cam': WEAKTR_CAM, 'weaktr-seg': WEAKTR_SEG}
+LAYOUTS = {'toco': TOCO, 'weaktr-cam': WEAKTR_CAM, 'weaktr-seg': WEAKTR_SEG, 'mctformer-plus': MCTFORMER_PLUS}

@@ -7,6 +7,7 @@ from .cam_heads import (
     EqualWeights,
     FixedQueryWeights,
     MapPooledWeights,
+    MCTCAMHead,
     OutputPooledWeights,
 )
 from .data_preprocessor import WSSSDataPreProcessor
@@ -22,7 +23,16 @@ from .losses import (
 )
 from .projectors import EMAProjector
 from .refiners import PAR, DenseCRF, ExactCRF, LabelCRF
-from .segmentors import CAMSegmentor, OnlineRetraining, SingleStage, StartedLosses, ToCo, WeakTr
+from .segmentors import (
+    CAMSegmentor,
+    FirstStage,
+    MCTformer,
+    OnlineRetraining,
+    SingleStage,
+    StartedLosses,
+    ToCo,
+    WeakTr,
+)
 from .tta import MaxScaleTTA, MeanSoftmaxTTA
 
 __all__ = [
@@ -37,9 +47,12 @@ __all__ = [
     'EMAProjector',
     'EqualWeights',
     'ExactCRF',
+    'FirstStage',
     'FixedQueryWeights',
     'GradientClippedCrossEntropy',
     'LabelCRF',
+    'MCTCAMHead',
+    'MCTformer',
     'MapPooledWeights',
     'MaskTransformerHead',
     'MaxScaleTTA',

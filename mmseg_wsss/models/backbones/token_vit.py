@@ -20,7 +20,7 @@ from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
 
 
 class SelfAttention(NamedTuple):
-    """Inputs and output of a block's self-attention; n = T + h * w tokens, the T class tokens first.
+    """A block's self-attention and output; n = T + h * w tokens, the T class tokens first.
 
     The softmax map is not stored: it is ``softmax(query @ key^T / sqrt(d))``, and sums over it can be computed without
     its n x n values per head (see ``mmseg_wsss.models.cam.attention_fusion``).
@@ -28,11 +28,13 @@ class SelfAttention(NamedTuple):
     Attributes:
         query, key: (B, heads, n, d).
         output: what the attention adds to the tokens, before drop path, (B, n, D).
+        tokens: what the block returns, before a final norm, (B, n, D).
     """
 
     query: Tensor
     key: Tensor
     output: Tensor
+    tokens: Tensor
 
 
 class Tokens(NamedTuple):
@@ -82,7 +84,8 @@ class TokenViT(VisionTransformer):
             iterations then take minutes. Names in a checkpoint stay the same. Recording the attention, as
             WeakTr's first stage does, takes another path and gains nothing.
         init_cfg: ``dict(type='Pretrained', checkpoint=path_or_url)`` loads timm, DeiT, AugReg, DINOv2 or mmpretrain
-            weights and refuses a file that does not fit with the list of keys.
+            weights and refuses a file that does not fit with the list of keys. With ``repeat_positions=True`` a larger
+            grid repeats each position of the file instead of resizing them (published MCTformer+).
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
     """
 
@@ -158,7 +161,8 @@ class TokenViT(VisionTransformer):
             super().init_weights()
             nn.init.trunc_normal_(self.cls_token, std=0.02)
             return
-        load_vit_checkpoint(self, self.init_cfg['checkpoint'])
+        repeat = self.init_cfg.get('repeat_positions', False)
+        load_vit_checkpoint(self, self.init_cfg['checkpoint'], repeat_positions=repeat)
         self._is_init = True
 
     def train(self, mode: bool = True) -> 'TokenViT':
@@ -267,4 +271,5 @@ def _recorded_block(layer: TransformerEncoderLayer, x: Tensor) -> tuple[Tensor, 
     mixed = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
     output = attn.gamma1(attn.proj_drop(attn.proj(mixed.transpose(1, 2).reshape(batch, count, -1))))
     x = x + attn.out_drop(output)
-    return layer.ffn(layer.ln2(x), identity=x), SelfAttention(query, key, output)
+    x = layer.ffn(layer.ln2(x), identity=x)
+    return x, SelfAttention(query, key, output, x)

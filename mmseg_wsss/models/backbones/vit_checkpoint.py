@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Sequence
 
 import torch
 from mmengine.logging import print_log
@@ -62,11 +63,41 @@ def read_vit_state_dict(path: str) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not _UNUSED.match(key)}
 
 
-def load_vit_checkpoint(model: nn.Module, path: str) -> None:
-    """Load a checkpoint into a :class:`TokenViT`; every difference is an error that names the keys and the reason.
+def repeated_positions(pos_embed: Tensor, grid: Sequence[int]) -> Tensor:
+    """A position embedding for a larger grid, in which each position is repeated as a block.
+
+    Args:
+        pos_embed: of one class token and n x n patches, (1, 1 + n * n, D).
+        grid: (h, w), multiples of n.
+
+    Returns:
+        (1, 1 + h * w, D).
 
     Raises:
-        ValueError: keys are missing, unexpected or of another shape.
+        ValueError: the grid is no multiple.
+    """
+    side = round((pos_embed.shape[1] - 1) ** 0.5)
+    if any(length % side for length in grid):
+        raise ValueError(
+            f'positions of {side}x{side} patches cannot be repeated to {grid[0]}x{grid[1]}, which is no multiple: '
+            'change img_size of the backbone, or resize them with init_cfg.repeat_positions=False'
+        )
+    patches = pos_embed[:, 1:].mT.unflatten(-1, (side, side))  # (1, D, n, n)
+    for axis, length in zip((-2, -1), grid, strict=True):
+        patches = patches.repeat_interleave(length // side, dim=axis)
+    return torch.cat((pos_embed[:, :1], patches.flatten(2).mT), dim=1)
+
+
+def load_vit_checkpoint(model: nn.Module, path: str, *, repeat_positions: bool = False) -> None:
+    """Load a checkpoint into a :class:`TokenViT`; every difference is an error that names the keys and the reason.
+
+    Args:
+        model: the transformer.
+        path: path or URL.
+        repeat_positions: by :func:`repeated_positions`; False: they are resized.
+
+    Raises:
+        ValueError: keys are missing, unexpected or of another shape, or positions cannot be repeated.
     """
     path = unchecked(path)  # it is read by `read_checkpoint` in any case
     state = read_vit_state_dict(path)
@@ -86,6 +117,8 @@ def load_vit_checkpoint(model: nn.Module, path: str) -> None:
         wrong.append(f'pos_embed: {state["pos_embed"].shape[1]} positions are not one class token and a square grid')
     if missing or extra or wrong:
         raise ValueError(_report(path, missing, extra, wrong))
+    if repeat_positions:
+        state['pos_embed'] = repeated_positions(state['pos_embed'], model.patch_resolution)
     with torch.no_grad():
         model.load_state_dict(state)
     print_log(f'{path}: loaded {len(own)} tensors into {type(model).__name__}', 'current')

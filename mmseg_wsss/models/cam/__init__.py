@@ -5,6 +5,7 @@ from .attention_fusion import attention_map, class_attention, received_attention
 from .local_crops import cam_to_roi, cut_crops, is_positive, sample_corners
 from .present_classes import PresentClasses
 from .pseudo_label import cam_to_label, pair_relation, refined_label, valid_mask
+from .rank_pooling import rank_weighted_mean
 
 __all__ = [
     'PresentClasses',
@@ -18,6 +19,7 @@ __all__ = [
     'multi_scale_cam',
     'normalize_cam',
     'pair_relation',
+    'rank_weighted_mean',
     'received_attention',
     'refined_label',
     'sample_corners',

@@ -3,6 +3,7 @@
 from .aaf_cam_head import AAFCAMHead
 from .cls_cam_head import ClsCAMHead
 from .head_weights import EqualWeights, FixedQueryWeights, HeadWeights, MapPooledWeights, OutputPooledWeights
+from .mct_cam_head import MCTCAMHead
 
 __all__ = [
     'AAFCAMHead',
@@ -10,6 +11,7 @@ __all__ = [
     'EqualWeights',
     'FixedQueryWeights',
     'HeadWeights',
+    'MCTCAMHead',
     'MapPooledWeights',
     'OutputPooledWeights',
 ]

@@ -1,9 +1,20 @@
 """Segmentors: the `loss()` of each follows the figure of its paper."""
 
 from .base import CAMSegmentor, StartedLosses
+from .first_stage import FirstStage
+from .mctformer import MCTformer
 from .online_retraining import OnlineRetraining
 from .single_stage import SingleStage
 from .toco import ToCo
 from .weaktr import WeakTr
 
-__all__ = ['CAMSegmentor', 'OnlineRetraining', 'SingleStage', 'StartedLosses', 'ToCo', 'WeakTr']
+__all__ = [
+    'CAMSegmentor',
+    'FirstStage',
+    'MCTformer',
+    'OnlineRetraining',
+    'SingleStage',
+    'StartedLosses',
+    'ToCo',
+    'WeakTr',
+]

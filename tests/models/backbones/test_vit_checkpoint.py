@@ -3,7 +3,8 @@ import torch
 from published import encoder_weights, published_weights
 
 from mmseg_wsss.models import TokenViT
-from mmseg_wsss.models.backbones import read_vit_state_dict
+from mmseg_wsss.models.backbones import load_vit_checkpoint, read_vit_state_dict
+from mmseg_wsss.models.backbones.vit_checkpoint import repeated_positions
 
 SMALL = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=192)
 
@@ -39,6 +40,33 @@ def test_position_embedding_goes_to_another_grid(timm_file):
     resized = torch.nn.functional.interpolate(grid, size=(6, 6), mode='bicubic', align_corners=False)
     torch.testing.assert_close(vit.pos_embed[:, 1:], resized.flatten(2).transpose(1, 2))
     torch.testing.assert_close(vit.pos_embed[:, :1], file[:, :1])
+
+
+def test_recorded_repetition_of_positions(golden):
+    """The published network keeps the positions of class tokens and of patches apart."""
+    recorded = golden('mct_plus_pos_embed')
+    repeated = repeated_positions(recorded['pretrained'], (6, 6))
+    assert torch.equal(repeated[:, 1:], recorded['patch_part'])
+    assert torch.equal(repeated[:, :1].expand(-1, int(recorded['classes']), -1), recorded['cls_part'])
+
+
+def test_positions_are_repeated_where_the_config_says_so(timm_file):
+    init_cfg = dict(type='Pretrained', checkpoint=str(timm_file), repeat_positions=True)
+    vit = TokenViT(arch=SMALL, img_size=(64, 192), num_cls_tokens=3, init_cfg=init_cfg)
+    vit.init_weights()
+    file = read_vit_state_dict(str(timm_file))['pos_embed']
+    grid = vit.pos_embed[0, 3:].unflatten(0, (4, 12))
+    for row, column in ((0, 0), (0, 2), (0, 3), (1, 11), (3, 5)):
+        assert torch.equal(grid[row, column], file[0, 1 + 4 * row + column // 3])
+    assert torch.equal(vit.pos_embed[:, :3], file[:, :1].expand(-1, 3, -1))
+
+
+def test_positions_that_cannot_be_repeated_are_refused(timm_file):
+    vit = TokenViT(arch=SMALL, img_size=96)
+    with pytest.raises(ValueError, match=r'^positions of 4x4 patches cannot be repeated to 6x6, .*: change img_size'):
+        load_vit_checkpoint(vit, str(timm_file), repeat_positions=True)
+    with pytest.raises(ValueError, match='cannot be repeated to 8x6'):
+        repeated_positions(torch.zeros(1, 17, 2), (8, 6))
 
 
 def test_misfit_names_keys_shapes_and_reason(timm_file):

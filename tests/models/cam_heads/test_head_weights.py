@@ -13,9 +13,9 @@ SIZES = dict(num_blocks=K, num_heads=H)
 
 
 def attention(batch: int = 2, tokens: int = 5) -> SelfAttention:
-    return SelfAttention(
-        torch.randn(batch, H, tokens, D), torch.randn(batch, H, tokens, D), torch.randn(batch, tokens, H * D)
-    )
+    query, key = (torch.randn(batch, H, tokens, D) for _ in range(2))
+    output, block = (torch.randn(batch, tokens, H * D) for _ in range(2))
+    return SelfAttention(query, key, output, block)
 
 
 def test_published_module(golden):
@@ -27,7 +27,7 @@ def test_published_module(golden):
     )
     output = recorded['features'].permute(0, 2, 3, 1).flatten(2)  # (B, tokens, 16 * 12), channel c of head c mod 12
     maps = recorded['attention']
-    weights = module([module.record(SelfAttention(maps, maps, output))])
+    weights = module([module.record(SelfAttention(maps, maps, output, output))])
     torch.testing.assert_close(weights[:, 0], recorded['weight'].flatten(1))
     torch.testing.assert_close(weights[:, 0, :, None, None] * maps, recorded['weighted'])
 
@@ -104,8 +104,7 @@ def test_weights_without_an_image_follow_the_batch_alone(kind):
 
 
 def test_recorded_values_have_no_history():
-    seen = SelfAttention(*(torch.randn(2, H, 5, D, requires_grad=True) for _ in range(2)), torch.randn(2, 5, H * D))
-    seen.output.requires_grad_()
+    seen = SelfAttention(*(x.requires_grad_() for x in attention()))
     for module in (OutputPooledWeights(**SIZES, head_dims=D, reduction=2), MapPooledWeights(**SIZES, reduction=2)):
         assert not module.record(seen).requires_grad
 

@@ -154,7 +154,7 @@ def test_without_cam_in_test_cfg_only_labels_come_back():
 
 def test_attention_is_recorded_without_its_history_and_only_where_needed():
     attention = SelfAttention(
-        *(torch.randn(1, 2, 9, 16, requires_grad=True) * 1 for _ in range(2)), torch.randn(1, 9, 32)
+        *(torch.randn(1, 2, 9, 16, requires_grad=True) * 1 for _ in range(2)), *torch.randn(2, 1, 9, 32)
     )
     for cross, patch in ((True, False), (False, True)):
         recorded = build_weaktr(dict(cross_attention=cross, patch_attention=patch)).cam_head.record(attention)
