@@ -32,8 +32,8 @@ WITH_POSITIONS = [
 
 
 def test_there_are_configs():
-    assert Counter(path.parent.name for path in CONFIGS) == {'toco': 13, 'weaktr': 29}
-    assert len(SECOND_STAGES) == 14
+    assert Counter(path.parent.name for path in CONFIGS) == {'mctformer': 4, 'toco': 13, 'weaktr': 29}
+    assert len(SECOND_STAGES) == 15
     assert {*SECOND_STAGES} - {*WITH_POSITIONS} == {
         ROOT / 'configs/weaktr/weaktr-seg_eva02-s14_1xb4-100e_voc12aug-476x476.py',
         ROOT / 'configs/weaktr/weaktr-seg_vit-demo_drawn-scenes.py',

@@ -1,4 +1,4 @@
-"""Turn weights of the published ToCo and WeakTr implementations into checkpoints of our segmentors, and back.
+"""Turn weights of published ToCo, WeakTr and MCTformer+ into checkpoints of our segmentors, and back.
 
     python tools/model_converters/published.py toco published.pth toco.pth
     python tools/model_converters/published.py weaktr-cam checkpoint_best.pth weaktr-cam.safetensors
@@ -16,7 +16,7 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('layout', choices=['toco', 'weaktr-cam', 'weaktr-seg'], help='which network')
+    parser.add_argument('layout', choices=['toco', 'weaktr-cam', 'weaktr-seg', 'mctformer-plus'], help='which network')
     parser.add_argument('source', metavar='IN', help='checkpoint, path or URL')
     parser.add_argument('target', metavar='OUT', help='.pth or .safetensors to write')
     parser.add_argument('--reverse', action='store_true', help='from ours to the published names')
