@@ -1,7 +1,7 @@
 """MCTformer+, first stage, DeiT-S/16 on MS COCO 2014, the published settings of VOC.
 
 Reproduces: arXiv 2308.03005 on COCO. Settings of its own for COCO are not in the published code; its second stage, a
-            DeepLab with ResNet38 on labels refined by AffinityNet, has 45.2 mIoU on val (not checked against the paper).
+            DeepLab with ResNet38 on labels of AffinityNet, has 45.2 mIoU on val (not checked against the paper).
 Expected:   no mIoU of the CAM is known to us; not run
 Time:       not published; not run
 Command:    python tools/train.py configs/mctformer/mctformer-cam_deit-s16_1xb32-45e_coco14-448x448.py
