@@ -26,7 +26,9 @@ class MCTformer(FirstStage):
         **kwargs: of ``FirstStage``.
     """
 
-    def __init__(self, *, loss_cct: dict | None = None, cam_scales: Sequence[float] = (1.0, 0.75, 1.25), **kwargs):
+    def __init__(
+        self, *, loss_cct: dict | None = None, cam_scales: Sequence[float] = (1.0, 0.75, 1.25), **kwargs
+    ) -> None:
         super().__init__(cam_scales=cam_scales, **kwargs)
         self.loss_cct = MODELS.build(loss_cct) if loss_cct else None
 
