@@ -88,7 +88,7 @@ def repeated_positions(pos_embed: Tensor, grid: Sequence[int]) -> Tensor:
     return torch.cat((pos_embed[:, :1], patches.flatten(2).mT), dim=1)
 
 
-def load_vit_checkpoint(model: nn.Module, path: str, *, repeat_positions: bool = False) -> None:
+def load_vit_checkpoint(model: nn.Module, path: str, *, repeat_positions: bool) -> None:
     """Load a checkpoint into a :class:`TokenViT`; every difference is an error that names the keys and the reason.
 
     Args:

@@ -16,6 +16,6 @@ def rank_weighted_mean(maps: Tensor, decay: float) -> Tensor:
     Returns:
         float32 (B, C).
     """
-    ranked = maps.flatten(2).float().sort(dim=-1, descending=True).values
-    weights = decay ** torch.arange(ranked.shape[-1], device=maps.device, dtype=torch.float32)
+    ranked = maps.flatten(2).float().sort(descending=True).values
+    weights = decay ** torch.arange(ranked.shape[-1], device=maps.device)
     return (ranked * weights).sum(dim=-1) / weights.sum()

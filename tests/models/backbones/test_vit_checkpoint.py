@@ -61,6 +61,11 @@ def test_positions_are_repeated_where_the_config_says_so(timm_file):
     assert torch.equal(vit.pos_embed[:, :3], file[:, :1].expand(-1, 3, -1))
 
 
+def test_one_position_is_repeated_everywhere():
+    one = torch.tensor([[[1.0], [2.0]]])
+    assert repeated_positions(one, (2, 3)).flatten().tolist() == [1, 2, 2, 2, 2, 2, 2]
+
+
 def test_positions_that_cannot_be_repeated_are_refused(timm_file):
     vit = TokenViT(arch=SMALL, img_size=96)
     with pytest.raises(ValueError, match=r'^positions of 4x4 patches cannot be repeated to 6x6, .*: change img_size'):

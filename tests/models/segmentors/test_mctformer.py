@@ -37,6 +37,8 @@ def test_the_last_recorded_class_tokens_are_the_final_ones():
     tokens = model.backbone.tokens(batch_of()[0], record=model._class_tokens)
     assert torch.equal(tokens.recorded[-1], tokens.cls_token)
     assert len(tokens.recorded) == model.backbone.num_layers
+    for block in tokens.recorded:
+        assert block.untyped_storage().nbytes() == 4 * block.numel(), 'the patches are not kept'
 
 
 def trained_by(model, loss):
