@@ -83,6 +83,16 @@ def test_resize_keeps_the_ratio_and_every_side(shape, expected):
     np.testing.assert_allclose(results['scale_factor'], (expected[1] / shape[1], expected[0] / shape[0]))
 
 
+@pytest.mark.parametrize('scale', [(100, 40), (40, 100)])
+@pytest.mark.parametrize(
+    ('shape', 'expected'),
+    [((50, 200), (25, 100)), ((200, 50), (100, 25)), ((60, 90), (40, 60)), ((90, 60), (60, 40)), ((20, 20), (40, 40))],
+)
+def test_the_longer_and_the_shorter_side_both_have_a_limit(scale, shape, expected):
+    """By hand: the smaller of 100 / longer side and 40 / shorter side is the factor."""
+    assert ResizeToFit(scale=scale)({'img': np.zeros((*shape, 3), dtype=np.uint8)})['img_shape'] == expected
+
+
 def test_resize_averages_when_it_shrinks():
     # stripes one pixel wide become gray; a filter without averaging would keep some of them
     stripes = np.zeros((64, 64, 3), dtype=np.uint8)
