@@ -25,6 +25,7 @@ from torch import Tensor
 from mmseg_wsss.constants import BACKGROUND, IGNORE
 from mmseg_wsss.models import ToCo
 from mmseg_wsss.models.cam import (
+    FOREGROUND,
     cam_to_label,
     cam_to_roi,
     cut_crops,
@@ -104,7 +105,7 @@ class ReferenceToCo(ToCo):
         """CTC by loops over images, anchors and positives."""
         self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
-        corners = sample_corners(roi, num=self.num_local_crops, size=self.local_crop_size)
+        corners = sample_corners(roi != FOREGROUND, num=self.num_local_crops, size=self.local_crop_size)
         crops = cut_crops(views['local_view'], corners, self.local_crop_size).transpose(0, 1).flatten(0, 1)
         positive = is_positive(cut_crops(roi, corners, self.local_crop_size))
         both = torch.cat((views['img'], views['global_view']))

@@ -41,6 +41,15 @@ def test_toco_rate():
     assert {step: float(f'{seen[step - 1][0]:.3e}') for step in logged} == logged
 
 
+def test_recorded_rates_of_the_four_groups_of_seco(golden):
+    """The encoder, its norms, classifiers and projector, decoder; DuPL and MoRe have the same."""
+    recorded = golden('seco_lr')
+    scheduler = WarmupPolyLR(optimizer_of(6e-5, 6e-5, 6e-4, 6e-4), end=20000, warmup_iters=1500, by_epoch=False)
+    for step, rates in zip(recorded['steps'].tolist(), recorded['rates_times_1e6'].tolist(), strict=True):
+        found = [1e6 * scheduler.rate(base, int(step)) for base in scheduler.base_values]
+        assert found == pytest.approx(rates, rel=1e-6, abs=1e-10)  # recorded in float32
+
+
 def test_segmenter_rate_with_a_tenth_for_the_encoder():
     """Published: one polynomial to 1e-5 for all groups, multiplied by the group's scale when it is used."""
     total = 1000

@@ -2,12 +2,13 @@
 
 from .activation import conv_cam, multi_scale_cam, normalize_cam, scale_bicubic, scale_bilinear
 from .attention_fusion import attention_map, class_attention, received_attention, spread_by_patch_attention
-from .local_crops import cam_to_roi, cut_crops, is_positive, sample_corners
+from .local_crops import FOREGROUND, cam_to_roi, cut_crops, is_positive, sample_corners
 from .present_classes import PresentClasses
 from .pseudo_label import cam_to_label, pair_relation, refined_label, valid_mask
 from .rank_pooling import rank_weighted_mean
 
 __all__ = [
+    'FOREGROUND',
     'PresentClasses',
     'attention_map',
     'cam_to_label',

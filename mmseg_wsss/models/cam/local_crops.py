@@ -20,14 +20,14 @@ def cam_to_roi(cam: Tensor, *, low: float, high: float) -> Tensor:
     return (score > low).long() + (score >= high).long()
 
 
-def sample_corners(roi: Tensor, *, num: int, size: int) -> Tensor:
-    """Draw the top-left corners of local crops whose centres are not foreground.
+def sample_corners(candidate: Tensor, *, num: int, size: int) -> Tensor:
+    """Draw the top-left corners of local crops whose centres are candidates.
 
-    Centres lie at least half a crop away from the border and are drawn without replacement from pixels that are
-    background or uncertain; an image with fewer candidates than crops uses all positions instead.
+    Centres lie at least half a crop away from the border and are drawn without replacement from the candidates; an
+    image with fewer candidates than crops uses all positions instead.
 
     Args:
-        roi: (B, H, W) with 0, 1, 2.
+        candidate: bool (B, H, W); ToCo: what is not foreground, SeCo: what is uncertain.
         num: crops per image.
         size: side of a crop in pixels.
 
@@ -38,17 +38,16 @@ def sample_corners(roi: Tensor, *, num: int, size: int) -> Tensor:
         ValueError: the crops do not fit into the image.
     """
     margin = size // 2
-    height, width = (side - 2 * margin for side in roi.shape[-2:])
+    height, width = (side - 2 * margin for side in candidate.shape[-2:])
     if height < 1 or width < 1 or height * width < num:
         raise ValueError(
-            f'{num} local crops of {size} px do not fit into {roi.shape[-2]}x{roi.shape[-1]} px: make '
+            f'{num} local crops of {size} px do not fit into {candidate.shape[-2]}x{candidate.shape[-1]} px: make '
             'model.local_crop_size smaller or the crop of the pipeline larger'
         )
-    centres = roi[:, margin : margin + height, margin : margin + width]
-    candidate = (centres != FOREGROUND).flatten(1)
+    candidate = candidate[:, margin : margin + height, margin : margin + width].flatten(1)
     enough = candidate.sum(dim=1, keepdim=True) >= num
     # Random keys, those of candidates above all others: the largest are a draw without replacement and host sync.
-    keys = torch.rand(candidate.shape, device=roi.device) + (candidate & enough)
+    keys = torch.rand(candidate.shape, device=candidate.device) + (candidate & enough)
     index = keys.topk(num, dim=1).indices
     return torch.stack((index // width, index % width), dim=-1)
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .reduction import mean_over_ranks
+from .reduction import mean_of_counted
 
 
 def balanced_cross_entropy(
@@ -29,12 +29,8 @@ def balanced_cross_entropy(
         per_pixel = per_pixel * weight
     background = label == 0
     foreground = ~background & (label != ignore_index)
-    sides = []
-    for side in (background, foreground):
-        count = mean_over_ranks(side.sum().float())
-        total = torch.where(side, per_pixel, 0).sum()
-        sides.append(torch.where(count > 0, total / count.clamp(min=torch.finfo(count.dtype).tiny), 0 * total))
-    return 0.5 * sum(sides)
+    sides = (background, foreground)
+    return 0.5 * sum(mean_of_counted(torch.where(side, per_pixel, 0).sum(), side.sum()) for side in sides)
 
 
 @MODELS.register_module()

@@ -1,5 +1,6 @@
 """Counts over all processes, so that several processes compute the loss of the whole batch."""
 
+import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
 
@@ -18,3 +19,14 @@ def mean_over_ranks(count: Tensor) -> Tensor:
     total = count.clone()
     all_reduce(total)
     return total / get_world_size()
+
+
+def mean_of_counted(total: Tensor, count: Tensor) -> Tensor:
+    """``total / count`` with the count of all processes; 0, also in gradient, where nothing is counted.
+
+    Args:
+        total: sum of the counted terms of this process, a scalar.
+        count: how many terms it has, of any number type, without gradient; see :func:`mean_over_ranks`.
+    """
+    shared = mean_over_ranks(count.to(total.dtype))
+    return torch.where(shared > 0, total / shared.clamp(min=torch.finfo(shared.dtype).tiny), 0 * total)

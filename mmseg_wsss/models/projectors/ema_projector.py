@@ -2,13 +2,15 @@
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule, ExponentialMovingAverage
+from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..steady_average import SteadyAverage
+
 
 class ProjectionHead(BaseModule):
-    """Three linear layers, L2 normalisation, then a linear layer whose rows have length 1.
+    """Three linear layers, L2 normalisation, then, unless it is left out, a linear layer whose rows have length 1.
 
     ToCo, https://arxiv.org/abs/2303.01267, section 4.3. The last layer has weight normalisation with its gain fixed at
     1, so outputs are cosines in [-1, 1].
@@ -17,11 +19,16 @@ class ProjectionHead(BaseModule):
         in_channels: token width D.
         hidden_channels: width of the two hidden layers.
         bottleneck_channels: width before normalisation.
-        out_channels: number of outputs P.
+        out_channels: number of outputs P; None leaves the last layer out, so that outputs are unit vectors (SeCo).
     """
 
     def __init__(
-        self, *, in_channels: int, hidden_channels: int = 2048, bottleneck_channels: int = 256, out_channels: int = 1024
+        self,
+        *,
+        in_channels: int,
+        hidden_channels: int = 2048,
+        bottleneck_channels: int = 256,
+        out_channels: int | None = 1024,
     ) -> None:
         super().__init__(init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02))
         self.mlp = nn.Sequential(
@@ -31,24 +38,14 @@ class ProjectionHead(BaseModule):
             nn.GELU(),
             nn.Linear(hidden_channels, bottleneck_channels),
         )
-        self.last_layer = nn.Linear(bottleneck_channels, out_channels, bias=False)
+        self.last_layer = nn.Linear(bottleneck_channels, out_channels, bias=False) if out_channels else None
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Class tokens (..., D) to projections (..., P)."""
         direction = F.normalize(self.mlp(tokens), dim=-1, eps=1e-6)
+        if self.last_layer is None:
+            return direction
         return F.linear(direction, F.normalize(self.last_layer.weight, dim=1))
-
-
-class _SteadyAverage(ExponentialMovingAverage):
-    """mmengine's average without reading a counter on the device in every step, which would wait for the device."""
-
-    @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Copy the parameters of ``model`` the first time, then move towards them."""
-        share = torch.where(self.steps == 0, 1.0, self.momentum)  # stays on the device
-        for average, source in zip(self.module.parameters(), model.parameters(), strict=True):
-            average.lerp_(source, share.to(average))
-        self.steps += 1
 
 
 @MODELS.register_module()
@@ -70,20 +67,16 @@ class EMAProjector(BaseModule):
         momentum: float = 0.9,
         hidden_channels: int = 2048,
         bottleneck_channels: int = 256,
-        out_channels: int = 1024,
+        out_channels: int | None = 1024,
     ) -> None:
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f'momentum (rho) must be in [0, 1), got {momentum}')
         self.student = ProjectionHead(
             in_channels=in_channels,
             hidden_channels=hidden_channels,
             bottleneck_channels=bottleneck_channels,
             out_channels=out_channels,
         )
-        # mmengine's momentum is 1 - rho and must stay below 1 (rho = 0 is a copy to float precision); its first update
-        # copies, so the teacher starts as the initialised student.
-        self.teacher = _SteadyAverage(self.student, momentum=min(1 - momentum, 1 - 1e-7))
+        self.teacher = SteadyAverage(self.student, momentum=momentum)
 
     def update(self) -> None:
         """Move the teacher once towards the trained head; call it once per training step."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -12,7 +13,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from ...structures import most_classes
-from ..cam import PresentClasses, multi_scale_cam, refined_label, valid_mask
+from ..cam import PresentClasses, cam_to_label, multi_scale_cam, pair_relation, refined_label, valid_mask
 from .base import CAMSegmentor, StartedLosses, Starts
 from .parts import FittedDecodeHead, completed, token_width
 
@@ -127,6 +128,22 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         size = images.shape[-2:]
         boxes = [sample.metainfo.get('valid_box', (0, size[0], 0, size[1])) for sample in data_samples]
         return valid_mask(boxes, size, images.device)
+
+    def token_relation(self, grid: Sequence[int], cam: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Which pairs of tokens have the same or different labels by a CAM, for patch token contrast.
+
+        Args:
+            grid: (h, w) of the tokens.
+            cam: (B, K, H, W), masked by image-level labels.
+            valid: bool (B, H, W), which pixels show the image.
+
+        Returns:
+            positive, negative: bool (B, h * w, h * w), see ``pair_relation``.
+        """
+        token_cam = F.interpolate(cam, size=tuple(grid), mode='bilinear', align_corners=False)
+        # a token is valid if its centre shows the image ('nearest' alone would test its corner)
+        token_valid = F.interpolate(valid[:, None].float(), size=tuple(grid), mode='nearest-exact')[:, 0] > 0
+        return pair_relation(cam_to_label(token_cam, low=self.low, high=self.high, valid=token_valid))
 
     def pseudo_label(self, unit: Tensor, cam: Tensor, present: PresentClasses, valid: Tensor) -> Tensor:
         """Refined labels (B, H, W) with 0, 1..C and 255, of CAMs (B, K, H, W) of the present classes.

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ...structures import image_scores
 from ..backbones import Tokens
-from ..cam import cam_to_label, cam_to_roi, cut_crops, is_positive, pair_relation, sample_corners
+from ..cam import FOREGROUND, cam_to_roi, cut_crops, is_positive, sample_corners
 from .base import Starts
 from .parts import completed, require_tokens, token_width
 from .single_stage import SingleStage
@@ -110,19 +109,14 @@ class ToCo(SingleStage):
 
     def _patch_contrast(self, tokens: Tokens, cam_aux: Tensor, valid: Tensor) -> Tensor:
         """PTC: relations of tokens by the auxiliary CAM supervise the final tokens (Eq. 3)."""
-        grid = tokens.maps[-1].shape[-2:]
-        token_cam = F.interpolate(cam_aux, size=grid, mode='bilinear', align_corners=False)
-        # a token is valid if its centre shows the image ('nearest' alone would test its corner)
-        token_valid = F.interpolate(valid[:, None].float(), size=grid, mode='nearest-exact')[:, 0] > 0
-        token_label = cam_to_label(token_cam, low=self.low, high=self.high, valid=token_valid)
-        return self.loss_ptc(tokens.maps[-1], *pair_relation(token_label))
+        return self.loss_ptc(tokens.maps[-1], *self.token_relation(tokens.maps[-1].shape[-2:], cam_aux, valid))
 
     def _class_contrast(self, views: dict[str, Tensor], tokens: Tokens, cam_aux: Tensor) -> Tensor:
         """CTC: class tokens of local crops against those of two global views (Eq. 4)."""
         self.projector.update()
         roi = cam_to_roi(cam_aux, low=self.low, high=self.high)
         size, num = self.local_crop_size, self.num_local_crops
-        corners = sample_corners(roi, num=num, size=size)
+        corners = sample_corners(roi != FOREGROUND, num=num, size=size)
         crops = cut_crops(views['local_view'], corners, size)  # (B, num, 3, size, size)
         shows_object = is_positive(cut_crops(roi, corners, size))  # (B, num)
 

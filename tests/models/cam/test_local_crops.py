@@ -13,7 +13,7 @@ def test_centres_avoid_foreground_and_are_distinct():
     roi[0, 5:9, 6:10] = 0  # 16 candidates
     roi[1, 10:12, 12:17] = 1  # 10 candidates
     for _ in range(20):
-        corners = sample_corners(roi, num=8, size=6)
+        corners = sample_corners(roi != 2, num=8, size=6)
         middle = centres(corners, 6)
         for b in range(2):
             assert len({tuple(c) for c in corners[b].tolist()}) == 8
@@ -24,7 +24,7 @@ def test_crops_stay_inside_and_reach_every_candidate():
     roi = torch.zeros(1, 8, 9, dtype=torch.long)
     seen = set()
     for _ in range(60):
-        corners = sample_corners(roi, num=4, size=6)[0]
+        corners = sample_corners(roi != 2, num=4, size=6)[0]
         assert corners.min() >= 0
         assert (corners + 6 <= torch.tensor([8, 9])).all()
         seen |= {tuple(c) for c in corners.tolist()}
@@ -34,34 +34,34 @@ def test_crops_stay_inside_and_reach_every_candidate():
 def test_too_few_candidates_means_anywhere():
     roi = torch.full((1, 12, 12), 2)
     roi[0, 6, 6] = 0
-    corners = torch.cat([sample_corners(roi, num=5, size=4) for _ in range(30)])
+    corners = torch.cat([sample_corners(roi != 2, num=5, size=4) for _ in range(30)])
     assert len({tuple(c) for c in corners.flatten(0, 1).tolist()}) > 40  # of 64 positions
 
 
 def test_exactly_enough_candidates_are_all_taken():
     roi = torch.full((1, 12, 12), 2)
     roi[0, 4:6, 5:7] = 0
-    corners = sample_corners(roi, num=4, size=4)
+    corners = sample_corners(roi != 2, num=4, size=4)
     assert sorted(centres(corners, 4)[0].tolist()) == [[4, 5], [4, 6], [5, 5], [5, 6]]
 
 
 def test_one_candidate_too_few_is_used_like_any_other_position():
     roi = torch.full((1, 12, 12), 2)
     roi[0, 4, 5:7] = roi[0, 5, 5] = 0
-    drawn = [sample_corners(roi, num=4, size=4)[0].tolist() for _ in range(30)]
+    drawn = [sample_corners(roi != 2, num=4, size=4)[0].tolist() for _ in range(30)]
     assert not all([2, 3] in each for each in drawn), 'centre (4, 5), a candidate, is drawn each time'
 
 
 @pytest.mark.parametrize(('roi', 'num', 'size'), [((6, 5), 2, 4), ((5, 6), 2, 4), ((5, 5), 1, 4)])
 def test_crops_that_just_fit_fill_all_positions(roi, num, size):
-    corners = sample_corners(torch.zeros(1, *roi, dtype=torch.long), num=num, size=size)
+    corners = sample_corners(torch.ones(1, *roi, dtype=torch.bool), num=num, size=size)
     assert sorted(corners[0].tolist()) == [[y, x] for y in range(roi[0] - 4) for x in range(roi[1] - 4)]
 
 
 @pytest.mark.parametrize(('roi', 'num'), [((17, 17), 2), ((15, 40), 1), ((40, 15), 1), ((17, 18), 3)])
 def test_crops_that_do_not_fit_are_refused(roi, num):
     with pytest.raises(ValueError, match=f'{num} local crops of 16 px do not fit into {roi[0]}x{roi[1]} px'):
-        sample_corners(torch.zeros(1, *roi, dtype=torch.long), num=num, size=16)
+        sample_corners(torch.ones(1, *roi, dtype=torch.bool), num=num, size=16)
 
 
 def test_cut_crops_are_slices():

@@ -6,10 +6,13 @@ import torch
 from mmseg_wsss.models.losses import BalancedCrossEntropyLoss, balanced_cross_entropy
 
 
-def test_recorded_loss_and_gradient(golden):
-    g = golden('toco_seg_loss')
+@pytest.mark.parametrize(
+    'name', ['toco_seg_loss', 'seco_seg_loss', 'seco_seg_loss_no_foreground', 'seco_seg_loss_nothing']
+)
+def test_recorded_loss_and_gradient(golden, name):
+    g = golden(name)
     logits = g['logits'].requires_grad_()
-    loss = balanced_cross_entropy(logits, g['labels'])
+    loss = balanced_cross_entropy(logits, g['labels'].long())
     loss.backward()
     torch.testing.assert_close(loss, g['loss'], rtol=0, atol=1e-6)
     torch.testing.assert_close(logits.grad, g['grad'], rtol=0, atol=1e-6)

@@ -49,6 +49,16 @@ def test_teacher_gets_no_gradient_and_projections_are_cosines():
     torch.testing.assert_close(head(tokens), by_hand)
 
 
+def test_without_a_last_layer_projections_are_unit_vectors():
+    head = EMAProjector(in_channels=6, hidden_channels=5, bottleneck_channels=4, out_channels=None)
+    head.init_weights()
+    head.update()
+    assert [name for name, _ in head.student.named_children()] == ['mlp']
+    tokens = torch.randn(3, 2, 6)
+    torch.testing.assert_close(head(tokens), F.normalize(head.student.mlp(tokens), dim=-1))
+    torch.testing.assert_close(head.project_global(tokens), head(tokens))
+
+
 def test_weights_start_as_published():
     """Truncated normal of 0.02 (DINO's head), biases 0, three widths of DINO."""
     head = EMAProjector(in_channels=64)
