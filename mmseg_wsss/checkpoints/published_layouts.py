@@ -1,4 +1,4 @@
-"""Name tables for pretrained ViTs and for published ToCo, WeakTr and MCTformer+; these also convert back."""
+"""Name tables for pretrained ViTs and for published ToCo, WeakTr, MCTformer+ and SeCo; these also convert back."""
 
 from .key_table import Constant, KeyTable, SplitTable, names
 
@@ -39,9 +39,11 @@ visual.ln_post.                                     ln1.
 """
 # The gain of the last layer is fixed at 1; our layer has none.
 _PROJECTION = """
-mlp.0.               mlp.0.
-mlp.2.               mlp.2.
-mlp.4.               mlp.4.
+mlp.0.  mlp.0.
+mlp.2.  mlp.2.
+mlp.4.  mlp.4.
+"""
+_LAST_LAYER = """
 last_layer.weight_v  last_layer.weight
 """
 _TOCO_HEADS = """
@@ -50,6 +52,18 @@ aux_classifier.weight  aux_cam_head.classifier.weight
 decoder.conv6.weight   decode_head.convs.0.conv.weight
 decoder.conv7.weight   decode_head.convs.1.conv.weight
 decoder.conv8.weight   decode_head.conv_seg.weight
+"""
+_SECO_PARTS = """
+classifier.weight      cam_head.classifier.weight
+aux_classifier.weight  aux_cam_head.classifier.weight
+decoder.c0.            decode_head.convs.0.
+decoder.c1.            decode_head.convs.1.
+decoder.c2.            decode_head.convs.2.
+decoder.c3.            decode_head.convs.3.
+queue                  memory.queue
+queue_label_flag       memory.queue_tag
+queue_ptr              memory.queue_ptr
+prototypes             memory.prototypes
 """
 _STAGE1_HEAD = """
 head.                                             cam_head.classifier.
@@ -96,8 +110,8 @@ TOCO = KeyTable(
     layout='published ToCo',
     names={
         **names(_VIT + _FINAL_NORM, theirs='encoder.', ours='backbone.'),
-        **names(_PROJECTION, theirs='proj_head.', ours='projector.student.'),
-        **names(_PROJECTION, theirs='proj_head_t.', ours='projector.teacher.module.'),
+        **names(_PROJECTION + _LAST_LAYER, theirs='proj_head.', ours='projector.student.'),
+        **names(_PROJECTION + _LAST_LAYER, theirs='proj_head_t.', ours='projector.teacher.module.'),
         **names(_TOCO_HEADS),
     },
     only_theirs={
@@ -157,4 +171,38 @@ WEAKTR_SEG = KeyTable(
 """Published WeakTr, second stage (Segmenter) <-> ``OnlineRetraining`` or ``EncoderDecoder`` with
 ``SegmenterMaskTransformerHead``."""
 
-LAYOUTS = {'toco': TOCO, 'weaktr-cam': WEAKTR_CAM, 'weaktr-seg': WEAKTR_SEG, 'mctformer-plus': MCTFORMER_PLUS}
+SECO = KeyTable(
+    layout='published SeCo',
+    names={
+        **names(_VIT + _FINAL_NORM, theirs='encoder.', ours='backbone.'),
+        **names(_VIT + _FINAL_NORM, theirs='encoder_k.', ours='teacher.module.'),
+        **names(_PROJECTION, theirs='proj_head.', ours='projector.student.'),
+        **names(_PROJECTION, theirs='proj_head_t.', ours='projector.teacher.module.'),
+        **names(_SECO_PARTS),
+    },
+    # the published network has a last layer in its projectors, but does not use it
+    only_theirs={
+        f'{head}.last_layer.{name}': constant
+        for head in ('proj_head', 'proj_head_t')
+        for name, constant in {
+            'weight_g': Constant(1.0, (768, 1), unused=True),
+            'weight_v': Constant(0.0, (768, 'projector.student.mlp.4.bias'), unused=True),
+        }.items()
+    },
+    only_ours={
+        # the EMA teachers have begun: a first update would overwrite them
+        'teacher.steps': Constant(1, unused=True),
+        'projector.teacher.steps': Constant(1, unused=True),
+        # iterations: every loss counts
+        '_extra_state': Constant(20000, unused=True),
+    },
+)
+"""Published SeCo <-> ``SeCo`` with ``AtrousSumHead``, ``EMAProjector`` and both contrasts."""
+
+LAYOUTS = {
+    'toco': TOCO,
+    'weaktr-cam': WEAKTR_CAM,
+    'weaktr-seg': WEAKTR_SEG,
+    'mctformer-plus': MCTFORMER_PLUS,
+    'seco': SECO,
+}

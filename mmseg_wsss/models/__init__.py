@@ -11,14 +11,16 @@ from .cam_heads import (
     OutputPooledWeights,
 )
 from .data_preprocessor import WSSSDataPreProcessor
-from .decode_heads import MaskTransformerHead
+from .decode_heads import AtrousSumHead, MaskTransformerHead
 from .losses import (
     BalancedCrossEntropyLoss,
     ClassTokenContrastLoss,
     DenseEnergyLoss,
     GradientClippedCrossEntropy,
+    MemoryContrastLoss,
     MultiLabelSoftMarginLoss,
     PatchTokenContrastLoss,
+    PrototypeContrastLoss,
     TokenIdentityLoss,
 )
 from .projectors import EMAProjector
@@ -28,6 +30,7 @@ from .segmentors import (
     FirstStage,
     MCTformer,
     OnlineRetraining,
+    SeCo,
     SingleStage,
     StartedLosses,
     ToCo,
@@ -38,6 +41,7 @@ from .tta import MaxScaleTTA, MeanSoftmaxTTA
 __all__ = [
     'PAR',
     'AAFCAMHead',
+    'AtrousSumHead',
     'BalancedCrossEntropyLoss',
     'CAMSegmentor',
     'ClassTokenContrastLoss',
@@ -57,10 +61,13 @@ __all__ = [
     'MaskTransformerHead',
     'MaxScaleTTA',
     'MeanSoftmaxTTA',
+    'MemoryContrastLoss',
     'MultiLabelSoftMarginLoss',
     'OnlineRetraining',
     'OutputPooledWeights',
     'PatchTokenContrastLoss',
+    'PrototypeContrastLoss',
+    'SeCo',
     'SingleStage',
     'StartedLosses',
     'ToCo',

@@ -16,7 +16,8 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('layout', choices=['toco', 'weaktr-cam', 'weaktr-seg', 'mctformer-plus'], help='which network')
+    layouts = ['toco', 'weaktr-cam', 'weaktr-seg', 'mctformer-plus', 'seco']
+    parser.add_argument('layout', choices=layouts, help='which network')
     parser.add_argument('source', metavar='IN', help='checkpoint, path or URL')
     parser.add_argument('target', metavar='OUT', help='.pth or .safetensors to write')
     parser.add_argument('--reverse', action='store_true', help='from ours to the published names')

@@ -3,12 +3,14 @@
 from .activation import conv_cam, multi_scale_cam, normalize_cam, scale_bicubic, scale_bilinear
 from .attention_fusion import attention_map, class_attention, received_attention, spread_by_patch_attention
 from .local_crops import FOREGROUND, cam_to_roi, cut_crops, is_positive, sample_corners
+from .patch_tags import MIXED, patch_tags
 from .present_classes import PresentClasses
 from .pseudo_label import cam_to_label, pair_relation, refined_label, valid_mask
 from .rank_pooling import rank_weighted_mean
 
 __all__ = [
     'FOREGROUND',
+    'MIXED',
     'PresentClasses',
     'attention_map',
     'cam_to_label',
@@ -20,6 +22,7 @@ __all__ = [
     'multi_scale_cam',
     'normalize_cam',
     'pair_relation',
+    'patch_tags',
     'rank_weighted_mean',
     'received_attention',
     'refined_label',

@@ -4,8 +4,10 @@ from .balanced_cross_entropy import BalancedCrossEntropyLoss, balanced_cross_ent
 from .class_token_contrast import ClassTokenContrastLoss, class_token_contrast
 from .dense_energy import DenseEnergyLoss, dense_energy
 from .gradient_clipping import GradientClippedCrossEntropy, clipped_cross_entropy, clipping_threshold
+from .memory_contrast import MemoryContrastLoss, memory_contrast
 from .multi_label import MultiLabelSoftMarginLoss
 from .patch_token_contrast import PatchTokenContrastLoss, patch_token_contrast
+from .prototype_contrast import PrototypeContrastLoss, prototype_contrast
 from .token_identity import TokenIdentityLoss, token_identity
 
 __all__ = [
@@ -13,14 +15,18 @@ __all__ = [
     'ClassTokenContrastLoss',
     'DenseEnergyLoss',
     'GradientClippedCrossEntropy',
+    'MemoryContrastLoss',
     'MultiLabelSoftMarginLoss',
     'PatchTokenContrastLoss',
+    'PrototypeContrastLoss',
     'TokenIdentityLoss',
     'balanced_cross_entropy',
     'class_token_contrast',
     'clipped_cross_entropy',
     'clipping_threshold',
     'dense_energy',
+    'memory_contrast',
     'patch_token_contrast',
+    'prototype_contrast',
     'token_identity',
 ]

@@ -4,6 +4,7 @@ from .base import CAMSegmentor, StartedLosses
 from .first_stage import FirstStage
 from .mctformer import MCTformer
 from .online_retraining import OnlineRetraining
+from .seco import SeCo
 from .single_stage import SingleStage
 from .toco import ToCo
 from .weaktr import WeakTr
@@ -13,6 +14,7 @@ __all__ = [
     'FirstStage',
     'MCTformer',
     'OnlineRetraining',
+    'SeCo',
     'SingleStage',
     'StartedLosses',
     'ToCo',
