@@ -102,8 +102,9 @@ def test_noise_ratio_and_defaults():
 @pytest.mark.parametrize('as_published', [False, True])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
-    ('tags', 'key_tags'), [([0, 0], [0, 0, 0]), ([1, 1], [1, 1, 1]), ([-1, -1], [1, 0, 2]), ([1, 2], [-1, -1, -1]), ([3], [1, 2, 0])]
-)  # fmt: skip
+    ('tags', 'key_tags'),
+    [([0, 0], [0, 0, 0]), ([1, 1], [1, 1, 1]), ([-1, -1], [1, 0, 2]), ([1, 2], [-1, -1, -1]), ([3], [1, 2, 0])],
+)
 def test_never_nan(tags, key_tags, dtype, as_published):
     features = F.normalize(torch.randn(len(tags), 4), dim=1).to(dtype).requires_grad_()
     keys = F.normalize(torch.randn(3, 4), dim=1)
@@ -121,7 +122,7 @@ def test_never_nan(tags, key_tags, dtype, as_published):
 def test_several_processes_give_the_loss_of_the_whole_batch(monkeypatch):
     features, tags, keys, key_tags = example(anchors=10)
     whole, _ = memory_contrast(features, tags, keys, key_tags)
-    parts = [(features[:3], tags[:3]), (features[3:], tags[3:])]
+    parts = [(features[:6], tags[:6]), (features[6:], tags[6:])]
     counted = [int(((t[:, None] == key_tags) & (t[:, None] != -1)).any(dim=1).sum()) for _, t in parts]
     assert min(counted) > 0
     assert counted[0] != counted[1]

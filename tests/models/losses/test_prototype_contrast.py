@@ -1,4 +1,5 @@
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -59,12 +60,10 @@ def test_several_processes_give_the_loss_of_the_whole_batch(monkeypatch):
     features = F.normalize(torch.randn(5, 2), dim=1)
     tags = torch.tensor([1, 0, 2, 3, -1])
     whole = prototype_contrast(features, tags, PROTOTYPES)
-    losses = 'mmseg_wsss.models.losses'
-    for name in ('reduction', 'prototype_contrast'):
-        monkeypatch.setattr(f'{losses}.{name}.get_world_size', lambda: 2)
-    monkeypatch.setattr(f'{losses}.reduction.all_reduce', lambda count: count.fill_(3))
-    monkeypatch.setattr(
-        f'{losses}.prototype_contrast.all_reduce', lambda occurs, how: occurs.fill_(1 if how == 'max' else 9)
-    )
+    reduction, own = (import_module(f'mmseg_wsss.models.losses.{name}') for name in ('reduction', 'prototype_contrast'))
+    for module in (reduction, own):
+        monkeypatch.setattr(module, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(reduction, 'all_reduce', lambda count: count.fill_(3))
+    monkeypatch.setattr(own, 'all_reduce', lambda occurs, how: occurs.fill_({'max': 1}[how]))
     mean = sum(prototype_contrast(features[part], tags[part], PROTOTYPES) for part in (slice(2), slice(2, 5))) / 2
     torch.testing.assert_close(mean, whole)

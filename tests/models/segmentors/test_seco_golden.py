@@ -48,14 +48,13 @@ def run(golden, monkeypatch):
         monkeypatch.setattr(seco, 'sample_corners', lambda *args, **kw: recorded['corners'].long())
         inner = seco.patch_tags
         monkeypatch.setattr(
-            seco, 'patch_tags', lambda *args, **kw: seen.setdefault('tags', (args, inner(*args, **kw)))[1]
+            seco, 'patch_tags', lambda *args, **kw: seen.setdefault('tags', (args[0], inner(*args, **kw)))[1]
         )
         # published: boxes in pixels on the grid of the tokens, so that padding hides tokens of the image
         monkeypatch.setattr(model, 'token_relation', lambda *args: pair_relation(recorded['token_label'].long()))
-        for name in ('training_cams', 'pseudo_label'):
-            monkeypatch.setattr(
-                model, name, lambda *args, name=name, call=getattr(model, name): seen.setdefault(name, call(*args))
-            )
+        cams, label = model.training_cams, model.pseudo_label
+        monkeypatch.setattr(model, 'training_cams', lambda *args: seen.setdefault('cams', cams(*args)))
+        monkeypatch.setattr(model, 'pseudo_label', lambda *args: seen.setdefault('label', label(*args)))
         for loss in filter(None, (model.loss_lil, model.loss_lig)):
             loss.register_forward_hook(lambda module, args, out: seen.__setitem__(type(module).__name__, (args, out)))
         losses = model.loss(*batch(recorded))
@@ -75,13 +74,13 @@ def test_every_loss_and_what_it_is_made_of(run, n):
         assert value == pytest.approx(recorded[theirs].item(), rel=1e-3), name
     assert len(losses) == len(NAMES) + 1, 'and the accuracy'
 
-    for name, cam in seen['training_cams'].items():
+    for name, cam in seen['cams'].items():
         label = recorded['image_labels'][:, :, None, None]
         present = (recorded[name] * label).sum(dim=1)  # the sums of what is present, whatever the order
         torch.testing.assert_close(F.avg_pool2d(cam, 8).sum(dim=1), present, rtol=0, atol=2e-4)
-    differing = seen['pseudo_label'][:, ::2, ::2] != recorded['pseudo_label']
+    differing = seen['label'][:, ::2, ::2] != recorded['pseudo_label']
     assert differing.float().mean() <= 0.005
-    (region, *_), (whole, patches) = seen['tags']
+    region, (whole, patches) = seen['tags']
     roi = recorded['roi']
     expected = torch.where(roi == -1, 255, torch.where(roi == 255, 0, roi))
     assert (region[:, ::4, ::4] != expected).float().mean() <= 0.005
@@ -110,20 +109,19 @@ def test_weights_and_starts_give_the_published_total_and_its_gradient(run, n):
     total.backward()
     names = json.loads((GOLDEN / 'seco_iter_params.json').read_text())
     norms = dict(zip(names, recorded['gradient_norms'].tolist(), strict=True))
-    ours = {theirs: name for theirs, name in SECO.names.items()}
     parameters = dict(model.named_parameters())
     for name, norm in norms.items():
         if '.last_layer.' in name:
             assert norm == 0
             continue
-        gradient = parameters[renamed(name, ours)].grad
+        gradient = parameters[renamed(name, SECO.names)].grad
         found = 0.0 if gradient is None else gradient.norm().item()
         assert found == pytest.approx(norm, rel=2e-3, abs=1e-6), name
 
 
 def test_token_labels_where_nothing_is_padded(golden, run):
-    recorded, model, _, seen = run(500)
-    token_cam = F.interpolate(seen['training_cams']['cam_aux'], size=(8, 8), mode='bilinear', align_corners=False)
+    recorded, _, _, seen = run(500)
+    token_cam = F.interpolate(seen['cams']['cam_aux'], size=(8, 8), mode='bilinear', align_corners=False)
     label = cam_to_label(token_cam, low=0.25, high=0.7)[[0, 2]]
     expected = recorded['token_label'][[0, 2]].long()
     named = torch.where((label == 1), torch.tensor([2, 6])[:, None, None], label)  # the one class of each image
