@@ -1,4 +1,4 @@
-"""ToCo with every loss and both stages of WeakTr at toy size on eight drawn images, as configs for the Runner."""
+"""ToCo, SeCo and both stages of WeakTr with every loss at toy size on eight drawn images, as configs for the Runner."""
 
 import json
 from pathlib import Path
@@ -59,6 +59,25 @@ MODEL = {
         'loss_decode': {'type': 'BalancedCrossEntropyLoss', 'loss_weight': 0.1},
     },
     'test_cfg': {'mode': 'whole', 'cam': True},
+}
+SECO = {
+    **{key: value for key, value in MODEL.items() if key not in ('loss_ctc', 'local_crop_size')},
+    'type': 'SeCo',
+    'num_classes': 3,
+    'projector': {'type': 'EMAProjector', 'momentum': 0.9, 'hidden_channels': 32},
+    'teacher_momentum': 0.9,
+    'memory': {'length': 60, 'momentum': 0.8},  # two batches of four images and a half
+    'loss_lil': {'type': 'MemoryContrastLoss', 'temperature': 0.5, 'loss_weight': 0.1},
+    'loss_lig': {'type': 'PrototypeContrastLoss', 'temperature': 0.5, 'loss_weight': 0.1},
+    'cam_thresholds': (0.3, 0.6),
+    'local_crop_size': 24,
+    'starts': {'prototypes': 1, 'loss_lil': 1, 'loss_lig': 2, 'loss_seg': 2, 'loss_reg': 2},
+    'decode_head': {
+        'type': 'AtrousSumHead',
+        'in_index': 1,
+        'dilations': (1, 2),
+        'loss_decode': {'type': 'BalancedCrossEntropyLoss', 'loss_weight': 0.1},
+    },
 }
 STAGE1 = {
     'type': 'WeakTr',
@@ -184,6 +203,13 @@ def toco_config(folder: Path) -> Config:
     return cfg
 
 
+def seco_config(folder: Path) -> Config:
+    """The same for SeCo with every loss."""
+    cfg = toco_config(folder)
+    cfg.model = SECO
+    return cfg
+
+
 def stage1_config(folder: Path) -> Config:
     """The same for WeakTr's first stage: one view, drop path."""
     cfg = toco_config(folder)
@@ -225,14 +251,14 @@ def without_draws(cfg: Config) -> Config:
     blow rounding errors up.
     """
     pipeline = cfg.train_dataloader.dataset.pipeline
-    if cfg.model.type == 'ToCo':
+    if cfg.model.type in ('ToCo', 'SeCo'):
         pipeline[1].update(geometry=WHOLE_IMAGE, img=[], aligned={'local_view': []}, free={'global_view': WHOLE_IMAGE})
         cfg.model.update(local_crop_size=62, num_local_crops=4)
     else:
         kept = ('LoadImage', 'LoadMask', 'PackWSSSInputs')
         cfg.train_dataloader.dataset.pipeline = [step for step in pipeline if step.type in kept]
         cfg.model.backbone.drop_path_rate = 0.0
-    if 'decode_head' in cfg.model:
+    if cfg.model.get('decode_head', {}).get('type') == 'FCNHead':
         cfg.model.decode_head.dropout_ratio = 0.0
     cfg.optim_wrapper.optimizer = {'type': 'SGD', 'lr': 0.1}
     cfg.train_cfg.update(max_iters=5, val_interval=100)

@@ -48,9 +48,9 @@ def test_resumed_training_has_the_losses_of_the_uninterrupted_one(toy_cfg, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('stage', ['stage1_cfg', 'stage2_cfg'])
-def test_resumed_stages_of_weaktr(stage, request, tmp_path):
-    cfg = request.getfixturevalue(stage)
+@pytest.mark.parametrize('method', ['seco_cfg', 'stage1_cfg', 'stage2_cfg'])
+def test_resumed_trainings_of_other_methods(method, request, tmp_path):
+    cfg = request.getfixturevalue(method)
     whole, runner = _train(cfg, 'whole', tmp_path)
     torch.manual_seed(12345)
     checkpoint = checked(tmp_path / 'whole' / 'iter_3.pth')

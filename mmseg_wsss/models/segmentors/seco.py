@@ -50,12 +50,12 @@ class TagMemory(nn.Module):
 
     @torch.no_grad()
     def append(self, keys: Tensor, tags: Tensor) -> None:
-        """Put the keys (n, P) and tags (n,) of all processes, in their order, over the oldest rows.
+        """Put the keys (B, V, P) and tags (B, V) of all processes over the oldest rows.
 
         Raises:
             ValueError: they are more than the queue holds.
         """
-        keys, tags = (torch.cat(all_gather(part.contiguous())) for part in (keys, tags))
+        keys, tags = (_of_all_processes(part).flatten(0, 1) for part in (keys, tags))
         if len(keys) > len(self.queue):
             raise ValueError(
                 f'a step makes {len(keys)} keys, more than the {len(self.queue)} that model.memory.length holds'
@@ -72,11 +72,16 @@ class TagMemory(nn.Module):
         One image after the other, over all processes: ``p_c <- rho p_c + (1 - rho) t``.
         """
         alone = label * (label.sum(dim=1, keepdim=True) == 1)  # (B, C)
-        alone, tokens = (torch.cat(all_gather(part.float().contiguous())) for part in (alone, tokens))
+        alone, tokens = (_of_all_processes(part.float()) for part in (alone, tokens))
         later = alone.flip(0).cumsum(dim=0).flip(0) - alone  # images of the class that come after
         weight = alone * (1 - self.momentum) * self.momentum**later
         kept = self.momentum ** alone.sum(dim=0)[:, None]
         self.prototypes.copy_(F.normalize(kept * self.prototypes + weight.T @ tokens, dim=1))
+
+
+def _of_all_processes(part: Tensor) -> Tensor:
+    """(B, ...) of every process as one batch, in the order in which samplers deal images out: one to each in turn."""
+    return torch.stack(all_gather(part.contiguous()), dim=1).flatten(0, 1)
 
 
 @MODELS.register_module()
@@ -211,15 +216,16 @@ class SeCo(SingleStage):
         corners = sample_corners(region == IGNORE, num=self.num_local_crops, size=self.local_crop_size)
         share, as_published = self.background_share, self.as_published
         tag, patch_tag = patch_tags(region, corners, self.local_crop_size, threshold=share, as_published=as_published)
-        tags = torch.cat((tag[:, None].expand(-1, 2), patch_tag), dim=1).flatten()  # (B * V,), V = 2 + num
+        tags = torch.cat((tag[:, None].expand(-1, 2), patch_tag), dim=1)  # (B, V), V = 2 + num
 
         whole = torch.stack((tokens.cls_token[:, 0], _class_token(self.backbone, views['global_view'])), dim=1)
         queries = torch.cat((whole, self._patch_tokens(self.backbone, views['img'], corners)), dim=1)  # (B, V, D)
-        keys = self._keys(views, corners, whole.detach())  # (B * V, P)
+        keys = self._keys(views, corners, whole.detach())  # (B, V, P)
         self.memory.append(keys, tags)
         if begun.isdisjoint(CONTRASTS):
             return {}
-        losses, features = {}, self.projector(queries).flatten(0, 1)
+        features, keys, tags = (part.flatten(0, 1) for part in (self.projector(queries), keys, tags))
+        losses = {}
         if 'loss_lil' in begun:
             known, known_tags = self.memory.queue, self.memory.queue_tag[:, 0]
             if as_published:
@@ -231,13 +237,13 @@ class SeCo(SingleStage):
 
     @torch.no_grad()
     def _keys(self, views: Mapping[str, Tensor], corners: Tensor, whole: Tensor) -> Tensor:
-        """What the teachers make of both views and of the patches of ``local_view``: (B * V, P)."""
+        """What the teachers make of both views and of the patches of ``local_view``: (B, V, P)."""
         teacher = self.teacher.module
         if not self.as_published:
             both = torch.cat((views['img'], views['global_view']))
             whole = torch.stack(_class_token(teacher, both).chunk(2), dim=1)
         tokens = torch.cat((whole, self._patch_tokens(teacher, views['local_view'], corners)), dim=1)
-        return self.projector.project_global(tokens).flatten(0, 1).float()
+        return self.projector.project_global(tokens).float()
 
     def _patch_tokens(self, encoder: nn.Module, images: Tensor, corners: Tensor) -> Tensor:
         """Class tokens (B, num, D) of the patches at these corners."""
