@@ -7,10 +7,12 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_wsss.models.bilateral_sum import exact_bilateral_sum, grouped_bilateral_sum
+from mmseg_wsss.models.cam import valid_mask
 from mmseg_wsss.models.losses import DenseEnergyLoss, dense_energy
 
 SIZE = (24, 30)
 CLASSES = 5
+SECO_SIZE = (24, 20)
 
 
 def example(dtype=torch.float32) -> dict:
@@ -52,6 +54,18 @@ def value_and_gradient(data: dict, **kwargs):
     loss = dense_energy(**dict(data, probability=probability), **kwargs)
     loss.backward()
     return loss.detach().double(), probability.grad.double()
+
+
+def test_recorded_energy_of_seco(golden):
+    """Exact bilateral sum, in the place of the published lattice."""
+    g = golden('seco_energy')
+    images = (g['image_u8'] + 0.5).permute(0, 3, 1, 2) / 255
+    valid = valid_mask(g['boxes'].int().tolist(), SECO_SIZE, images.device)
+    logits = g['logits'].requires_grad_()
+    loss = DenseEnergyLoss(max_groups=None, loss_weight=1.0)(images, logits, g['labels'].long(), valid)
+    (1e7 * loss).backward()
+    assert 1e7 * loss.item() == pytest.approx(g['loss_times_1e7'].item(), rel=1e-4)
+    assert (logits.grad - g['grad_times_1e7']).abs().max() <= 1e-3 * g['grad_times_1e7'].abs().max()
 
 
 @pytest.mark.parametrize('sigmas', [(15.0, 50.0), (40.0, 6.0)])
