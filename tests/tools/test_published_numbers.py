@@ -23,8 +23,9 @@ RUNS = DATA['runs']
 # how many numbers each of the papers' tables has for the paper's own trainings (and Segmenter on ground-truth masks)
 NUMBERS = {
     'ToCo Table 2': 6, 'ToCo Table 4': 13, 'ToCo Table 5a': 12, 'ToCo Table 5b': 8, 'ToCo Table 5c': 8,
-    'SeCo README': 3, 'SeCo log': 3, 'WeakTr Table 2': 8, 'WeakTr Table 3': 2, 'WeakTr Table 4': 12, 'WeakTr Table 5': 7,
-    'WeakTr Table 6': 5, 'WeakTr Table 8': 5, 'WeakTr Table 9': 2, 'MCTformer+': 1,
+    'SeCo README': 3, 'SeCo log': 3,
+    'WeakTr Table 2': 8, 'WeakTr Table 3': 2, 'WeakTr Table 4': 12, 'WeakTr Table 5': 7, 'WeakTr Table 6': 5,
+    'WeakTr Table 8': 5, 'WeakTr Table 9': 2, 'MCTformer+': 1,
 }  # fmt: skip
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
-from mmengine.dist import all_gather
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -12,76 +10,15 @@ from torch import Tensor, nn
 from ...constants import BACKGROUND, IGNORE
 from ...structures import image_scores
 from ..backbones import Tokens
-from ..cam import MIXED, cam_to_label, cut_crops, patch_tags, sample_corners
+from ..cam import cam_to_label, cut_crops, patch_tags, sample_corners
 from ..steady_average import SteadyAverage
+from ..tag_memory import TagMemory
 from .base import Starts
 from .parts import completed, require_tokens, token_width
 from .single_stage import SingleStage
 
 CONTRASTS = ('loss_lil', 'loss_lig')
 STARTS = ('loss_ptc', *CONTRASTS, 'loss_seg', 'loss_reg', 'prototypes', 'memory', 'final_cam', 'final_regions')
-
-
-class TagMemory(nn.Module):
-    """What SeCo remembers of earlier batches of all processes: tagged keys, and a prototype of every class.
-
-    Buffers: ``queue`` (L, P) of unit vectors with ``queue_tag`` (L, 1), overwritten in turn from row ``queue_ptr`` on,
-    and ``prototypes`` (C, P), random unit vectors at first.
-
-    Args:
-        num_classes, channels, length: C, P and L.
-        momentum: of the prototypes.
-        as_published: the queue starts with random rows, its columns of length 1, tagged as background; otherwise it is
-            empty at first (tag -1).
-    """
-
-    def __init__(
-        self, *, num_classes: int, channels: int, length: int, momentum: float, as_published: bool = False
-    ) -> None:
-        super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f'memory.momentum must be in [0, 1), got {momentum}')
-        self.momentum = momentum
-        rows = F.normalize(torch.randn(length, channels), dim=0) if as_published else torch.zeros(length, channels)
-        self.register_buffer('queue', rows)
-        self.register_buffer('queue_tag', torch.full((length, 1), BACKGROUND if as_published else MIXED))
-        self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))
-        self.register_buffer('prototypes', F.normalize(torch.randn(num_classes, channels), dim=1))
-
-    @torch.no_grad()
-    def append(self, keys: Tensor, tags: Tensor) -> None:
-        """Put the keys (B, V, P) and tags (B, V) of all processes over the oldest rows.
-
-        Raises:
-            ValueError: they are more than the queue holds.
-        """
-        keys, tags = (_of_all_processes(part).flatten(0, 1) for part in (keys, tags))
-        if len(keys) > len(self.queue):
-            raise ValueError(
-                f'a step makes {len(keys)} keys, more than the {len(self.queue)} that model.memory.length holds'
-            )
-        rows = (self.queue_ptr + torch.arange(len(keys), device=keys.device)) % len(self.queue)
-        self.queue[rows] = keys.to(self.queue)
-        self.queue_tag[rows, 0] = tags
-        self.queue_ptr.copy_((self.queue_ptr + len(keys)) % len(self.queue))
-
-    @torch.no_grad()
-    def follow(self, tokens: Tensor, label: Tensor) -> None:
-        """Move prototypes towards class tokens (B, P) of images with one class by their labels (B, C); make them unit.
-
-        One image after the other, over all processes: ``p_c <- rho p_c + (1 - rho) t``.
-        """
-        alone = label * (label.sum(dim=1, keepdim=True) == 1)  # (B, C)
-        alone, tokens = (_of_all_processes(part.float()) for part in (alone, tokens))
-        later = alone.flip(0).cumsum(dim=0).flip(0) - alone  # images of the class that come after
-        weight = alone * (1 - self.momentum) * self.momentum**later
-        kept = self.momentum ** alone.sum(dim=0)[:, None]
-        self.prototypes.copy_(F.normalize(kept * self.prototypes + weight.T @ tokens, dim=1))
-
-
-def _of_all_processes(part: Tensor) -> Tensor:
-    """(B, ...) of every process as one batch, in the order in which samplers deal images out: one to each in turn."""
-    return torch.stack(all_gather(part.contiguous()), dim=1).flatten(0, 1)
 
 
 @MODELS.register_module()
@@ -97,7 +34,8 @@ class SeCo(SingleStage):
         loss_ptc: patch token contrast as in ToCo.
         loss_lil: contrast of tokens with the queue; it also finds noise among the tags.
         loss_lig: contrast of tokens with the prototypes.
-        projector: projection head with its EMA teacher, as wide as the backbone; not built without either contrast.
+        projector: projection head and its EMA teacher, as wide as the backbone, without last layer; not built without
+            a contrast.
         memory: ``length`` of the queue (published: 4608) and ``momentum`` of the prototypes (0.9, COCO 0.99).
         teacher_momentum: rho of the EMA teacher of the backbone; published 0.999.
         num_local_crops, local_crop_size: patches per image and their side in pixels.
@@ -149,16 +87,11 @@ class SeCo(SingleStage):
             self.views = ('global_view', 'local_view')
             width = token_width(self.backbone)
             # prototypes are made of the encoder's tokens and compared with projections: equally wide
-            fit = dict(in_channels=width, bottleneck_channels=width, out_channels=None)
-            projector = completed(projector, 'projector', **fit) | dict(out_channels=None)
-            self.projector = MODELS.build(projector)
-            remembered = dict(length=4608, momentum=0.9) | dict(memory or {})
-            self.memory = TagMemory(
-                num_classes=self.num_classes - 1,
-                channels=projector['bottleneck_channels'],
-                as_published=as_published,
-                **remembered,
-            )
+            projector = completed(projector, 'projector', in_channels=width, bottleneck_channels=width)
+            self.projector = MODELS.build(projector | dict(out_channels=None))
+            channels = projector['bottleneck_channels']
+            fixed = dict(num_classes=self.num_classes - 1, channels=channels, as_published=as_published)
+            self.memory = TagMemory(**fixed, **(memory or {}))
             self.teacher = SteadyAverage(self.backbone, momentum=teacher_momentum)
         self.num_local_crops = num_local_crops
         self.local_crop_size = local_crop_size
@@ -178,13 +111,13 @@ class SeCo(SingleStage):
         images, label = views['img'], image_scores(data_samples)
         tokens = self.backbone.tokens(images)
         losses = self.classification_losses(tokens.maps, label)
-        begun, remembers = self.begun(), self.memory is not None
-        if remembers:
+        begun, collects = self.begun(), False
+        if self.memory is not None:
+            collects = self.has_begun('memory') or not begun.isdisjoint(CONTRASTS)
             self.teacher.update_parameters(self.backbone)
             self.projector.update()
             if self.has_begun('prototypes'):
                 self.memory.follow(tokens.cls_token[:, 0], label)
-        collects = remembers and (self.has_begun('memory') or not begun.isdisjoint(CONTRASTS))
         if begun or collects:
             present = self.present_classes(label, data_samples)
             cams = self.training_cams(images, tokens.maps, present)
@@ -214,8 +147,8 @@ class SeCo(SingleStage):
     ) -> dict[str, Tensor]:
         """Collect the keys of this batch; then LIL and LIG of its queries, where they have begun."""
         corners = sample_corners(region == IGNORE, num=self.num_local_crops, size=self.local_crop_size)
-        share, as_published = self.background_share, self.as_published
-        tag, patch_tag = patch_tags(region, corners, self.local_crop_size, threshold=share, as_published=as_published)
+        form = dict(threshold=self.background_share, as_published=self.as_published)
+        tag, patch_tag = patch_tags(region, corners, self.local_crop_size, **form)
         tags = torch.cat((tag[:, None].expand(-1, 2), patch_tag), dim=1)  # (B, V), V = 2 + num
 
         whole = torch.stack((tokens.cls_token[:, 0], _class_token(self.backbone, views['global_view'])), dim=1)
@@ -225,10 +158,9 @@ class SeCo(SingleStage):
         if begun.isdisjoint(CONTRASTS):
             return {}
         features, keys, tags = (part.flatten(0, 1) for part in (self.projector(queries), keys, tags))
-        losses = {}
+        losses, known, known_tags = {}, self.memory.queue, self.memory.queue_tag[:, 0]
         if 'loss_lil' in begun:
-            known, known_tags = self.memory.queue, self.memory.queue_tag[:, 0]
-            if as_published:
+            if self.as_published:
                 known, known_tags = torch.cat((keys, known)), torch.cat((tags, known_tags))
             losses['loss_lil'], tags = self.loss_lil(features, tags, known, known_tags)
         if 'loss_lig' in begun:

@@ -8,10 +8,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from tiny_toco import CHANNELS, CLASSES, SIZE, make_batch, tiny_config, total
 
-from mmseg_wsss.models import SeCo
+from mmseg_wsss.models import SeCo, tag_memory
 from mmseg_wsss.models.losses import memory_contrast, prototype_contrast
 from mmseg_wsss.models.segmentors import seco
-from mmseg_wsss.models.segmentors.seco import TagMemory
+from mmseg_wsss.models.tag_memory import TagMemory
 
 LABELS = [[0, 2], [1]]
 VIEWS = 2 + 4  # two whole views and four patches
@@ -226,7 +226,7 @@ def test_memory_of_two_processes_is_that_of_one(monkeypatch):
     whole.follow(tokens, label)
     whole.append(keys, tags)
     given = [*((all_of[0::2], all_of[1::2]) for all_of in (label, tokens, keys, tags))]
-    monkeypatch.setattr(seco, 'all_gather', lambda own: next([*two] for two in given if torch.equal(two[0], own)))
+    monkeypatch.setattr(tag_memory, 'all_gather', lambda own: next([*two] for two in given if torch.equal(two[0], own)))
     part.follow(tokens[0::2], label[0::2])
     part.append(keys[0::2], tags[0::2])
     for name, value in whole.state_dict().items():
