@@ -33,17 +33,6 @@ def drawn_image(seed: int, batch: int, height: int, width: int) -> Tensor:
     return torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32))
 
 
-def published_images(seed: int, count: int, height: int, width: int) -> Tensor:
-    """The normalised images (B, 3, H, W) of the recordings: blocks of one colour with noise, in whole grey levels."""
-    draws = np.random.RandomState(seed)
-    blocks = draws.randint(0, 200, (count, -(-height // 16), -(-width // 16), 3))
-    grey = blocks.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
-    grey = grey + draws.randint(0, 40, (count, height, width, 3))
-    # half a level, so that published code, which cuts off, gets these levels back
-    images = (grey + 0.5 - np.array([123.675, 116.28, 103.53])) / np.array([58.395, 57.12, 57.375])
-    return torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32))
-
-
 # names of published files: width, side of a patch, side of the grid, whether blocks scale what they add
 VIT_FILES = {
     'deit_tiny_patch16_224.pth': (192, 16, 14, False),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from published import published_images
+from published import drawn_image
 from published_seco import drawn_seco, small_seco
 
 from mmseg_wsss.checkpoints import SECO
@@ -11,7 +11,7 @@ from mmseg_wsss.checkpoints import SECO
 
 def test_small_network_gives_the_recorded_outputs(golden):
     model, recorded = small_seco().eval(), golden('seco_small')
-    images = published_images(1810, 2, *recorded['size'].int().tolist())
+    images = drawn_image(1810, 2, *recorded['size'].int().tolist())
     with torch.no_grad():
         tokens = model.backbone.tokens(images)
         found = {

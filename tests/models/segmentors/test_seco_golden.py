@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
-from published import GOLDEN, published_images
+from published import GOLDEN, drawn_image
 from published_seco import small_seco
 
 from mmseg_wsss.checkpoints import SECO, renamed
@@ -29,7 +29,7 @@ WEIGHTS = {'loss_ptc': 0.3, 'loss_lig': 0.5, 'loss_lil': 0.5, 'decode.loss_seg':
 def batch(recorded):
     """The views, and samples with tags and boxes."""
     names = ('img', 'global_view', 'local_view')
-    views = {name: published_images(1820 + index, 4, 128, 128) for index, name in enumerate(names)}
+    views = {name: drawn_image(1820 + index, 4, 128, 128) for index, name in enumerate(names)}
     samples = []
     for label, box in zip(recorded['image_labels'], recorded['boxes'].int().tolist(), strict=True):
         sample = SegDataSample(metainfo=dict(valid_box=box, ori_shape=(128, 128), img_shape=(128, 128)))
