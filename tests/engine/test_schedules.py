@@ -88,6 +88,15 @@ def test_resumed_schedule_goes_on_where_it_stopped():
     assert rates_of(second, 25) == whole[15:]
 
 
+@pytest.mark.parametrize('kind', [WarmupPolyLR, EpochCosineLR])
+def test_they_count_iterations(kind):
+    options = dict(end=10) if kind is WarmupPolyLR else dict(end=10, epoch_iters=2)
+    scheduler = kind(optimizer_of(1.0), by_epoch=False, **options)
+    assert scheduler.by_epoch is False, 'the hook asks for it'
+    with pytest.raises(ValueError, match=f'{kind.__name__} counts iterations: set by_epoch=False'):
+        kind(optimizer_of(1.0), by_epoch=True, **options)
+
+
 def test_schedulers_are_built_by_name_for_an_optim_wrapper():
     wrapper = OptimWrapper(optimizer_of(1.0))
     default_args = dict(optimizer=wrapper, epoch_length=7)  # what the Runner adds

@@ -105,6 +105,15 @@ def test_polygons_keep_holes_and_edges(folder, tmp_path):
     assert (points.min(), *points.max(axis=0)) == (0, 160, 118)
 
 
+def test_a_hole_is_joined_to_its_outline_by_a_line_walked_there_and_back():
+    """The nearest corners are (9, 9) and (6, 6)."""
+    coco_export = pytest.importorskip('mmseg_wsss.datasets.conversion.coco_export')
+    outer = np.array([[0, 0], [9, 0], [9, 9], [0, 9]])
+    hole = np.array([[4, 4], [4, 6], [6, 6], [6, 4]])
+    walk = [[0, 0], [9, 0], [9, 9], [6, 6], [6, 4], [4, 4], [4, 6], [6, 6], [9, 9], [0, 9]]
+    assert coco_export._joined(outer, hole).tolist() == walk
+
+
 def test_polygons_of_single_pixels_are_not_lost(folder, tmp_path):
     assert run(tmp_path, 'masks_to_coco', 'masks.json', '--polygons') == 0
     read = read_back(tmp_path / 'masks.json')['noise.jpg']
