@@ -1,4 +1,4 @@
-"""Name tables for pretrained ViTs and for published ToCo, WeakTr, MCTformer+ and SeCo; these also convert back."""
+"""Name tables for pretrained ViTs and for the published methods; the latter also convert back."""
 
 from .key_table import Constant, KeyTable, SplitTable, names
 
@@ -65,6 +65,13 @@ queue_label_flag       memory.queue_tag
 queue_ptr              memory.queue_ptr
 prototypes             memory.prototypes
 """
+_GRAPH = """
+head_proj.  head_proj.
+tail_proj.  tail_proj.
+linear1.    linear1.
+linear2.    linear2.
+norm.       norm.
+"""
 _STAGE1_HEAD = """
 head.                                             cam_head.classifier.
 adaptive_attention_fusion.attn_head_ffn.0.weight  cam_head.head_weights.head_ffn.0.weight
@@ -94,6 +101,12 @@ mask_norm.                mask_norm.
 """
 # Plain matrices in the published code; linear layers here, whose weight is the transpose.
 _MATRICES = ('proj_patch', 'proj_classes')
+# The published decoders' convolutions have no biases, mmseg's have.
+_NO_BIASES = {
+    'decode_head.convs.0.conv.bias': Constant(0.0, ('decoder.conv6.weight',)),
+    'decode_head.convs.1.conv.bias': Constant(0.0, ('decoder.conv7.weight',)),
+    'decode_head.conv_seg.bias': Constant(0.0, ('decoder.conv8.weight',)),
+}
 # ImageNet's classifier: present in the files, not used by the networks.
 _IMAGENET_HEAD = {
     'encoder.head.weight': Constant(0.0, (1000, 'backbone.ln1.weight'), unused=True),
@@ -120,10 +133,7 @@ TOCO = KeyTable(
         'proj_head_t.last_layer.weight_g': Constant(1.0, ('projector.teacher.module.last_layer.weight', 1)),
     },
     only_ours={
-        # the published decoder's convolutions have no biases, mmseg's have
-        'decode_head.convs.0.conv.bias': Constant(0.0, ('decoder.conv6.weight',)),
-        'decode_head.convs.1.conv.bias': Constant(0.0, ('decoder.conv7.weight',)),
-        'decode_head.conv_seg.bias': Constant(0.0, ('decoder.conv8.weight',)),
+        **_NO_BIASES,
         # the EMA teacher has begun: its first update would overwrite it
         'projector.teacher.steps': Constant(1, unused=True),
         # iterations: the segmentation loss counts
@@ -199,10 +209,29 @@ SECO = KeyTable(
 )
 """Published SeCo <-> ``SeCo`` with ``AtrousSumHead``, ``EMAProjector`` and both contrasts."""
 
+MORE = KeyTable(
+    layout='published MoRe',
+    names={
+        **names(_VIT + _FINAL_NORM, theirs='encoder.', ours='backbone.'),
+        **names(_GRAPH, theirs='graph_layer.', ours='graph.'),
+        **names(_TOCO_HEADS),
+    },
+    only_theirs={
+        **_IMAGENET_HEAD,
+        # a layer that the published network has and does not use
+        'graph_layer._fc1.0.weight': Constant(0.0, ('graph.norm.weight', 'graph.norm.weight'), unused=True),
+        'graph_layer._fc1.0.bias': Constant(0.0, ('graph.norm.weight',), unused=True),
+    },
+    # iterations: every loss counts
+    only_ours={**_NO_BIASES, '_extra_state': Constant(20000, unused=True)},
+)
+"""Published MoRe <-> ``MoRe`` with ``FCNHead`` and ``ClassGraph``."""
+
 LAYOUTS = {
     'toco': TOCO,
     'weaktr-cam': WEAKTR_CAM,
     'weaktr-seg': WEAKTR_SEG,
     'mctformer-plus': MCTFORMER_PLUS,
     'seco': SECO,
+    'more': MORE,
 }

@@ -14,6 +14,7 @@ from .data_preprocessor import WSSSDataPreProcessor
 from .decode_heads import AtrousSumHead, MaskTransformerHead
 from .losses import (
     BalancedCrossEntropyLoss,
+    CertainTokenLoss,
     ClassTokenContrastLoss,
     DenseEnergyLoss,
     GradientClippedCrossEntropy,
@@ -22,13 +23,15 @@ from .losses import (
     PatchTokenContrastLoss,
     PrototypeContrastLoss,
     TokenIdentityLoss,
+    UncertainTokenLoss,
 )
-from .projectors import EMAProjector
+from .projectors import ClassGraph, EMAProjector
 from .refiners import PAR, DenseCRF, ExactCRF, LabelCRF
 from .segmentors import (
     CAMSegmentor,
     FirstStage,
     MCTformer,
+    MoRe,
     OnlineRetraining,
     SeCo,
     SingleStage,
@@ -44,6 +47,8 @@ __all__ = [
     'AtrousSumHead',
     'BalancedCrossEntropyLoss',
     'CAMSegmentor',
+    'CertainTokenLoss',
+    'ClassGraph',
     'ClassTokenContrastLoss',
     'ClsCAMHead',
     'DenseCRF',
@@ -62,6 +67,7 @@ __all__ = [
     'MaxScaleTTA',
     'MeanSoftmaxTTA',
     'MemoryContrastLoss',
+    'MoRe',
     'MultiLabelSoftMarginLoss',
     'OnlineRetraining',
     'OutputPooledWeights',
@@ -73,6 +79,7 @@ __all__ = [
     'ToCo',
     'TokenIdentityLoss',
     'TokenViT',
+    'UncertainTokenLoss',
     'WSSSDataPreProcessor',
     'WeakTr',
 ]

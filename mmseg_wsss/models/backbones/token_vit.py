@@ -20,7 +20,8 @@ from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
 
 
 class SelfAttention(NamedTuple):
-    """A block's self-attention and output; n = T + h * w tokens, the T class tokens first.
+    """A block's self-attention and output; n = T + h * w tokens, the T class tokens first, and before them the registers,
+    if there are any.
 
     The softmax map is not stored: it is ``softmax(query @ key^T / sqrt(d))``, and sums over it can be computed without
     its n x n values per head (see ``mmseg_wsss.models.cam.attention_fusion``).
@@ -68,6 +69,9 @@ class TokenViT(VisionTransformer):
         patch_size: side of a patch in pixels.
         out_indices: blocks whose patch tokens are returned, counted from 0, negative from the end.
         num_cls_tokens: number of class tokens T; a pretrained single one is copied T times.
+        num_registers: further tokens in front of the class tokens, which take part in the attention and are not
+            returned (published MoRe: 4). They begin as the pretrained class token at random positions, and are stored
+            with the class tokens in ``cls_token``.
         freeze_pos_embed: keep the position embedding as loaded, as the published ToCo does.
         interpolate_mode: resizing of the position embedding, at loading and in the forward pass: ``'bicubic'``
             (published code of ToCo and of WeakTr's first stage) or ``'bilinear'`` (paper; published code of WeakTr's
@@ -97,6 +101,7 @@ class TokenViT(VisionTransformer):
         patch_size: int = 16,
         out_indices: tuple[int, ...] = (-1,),
         num_cls_tokens: int = 1,
+        num_registers: int = 0,
         freeze_pos_embed: bool = False,
         interpolate_mode: str = 'bicubic',
         pos_embed_offset: float = 0.0,
@@ -107,7 +112,8 @@ class TokenViT(VisionTransformer):
     ) -> None:
         if pixels_per_pass is not None and pixels_per_pass < 1:
             raise ValueError(f'pixels_per_pass must be positive or None, got {pixels_per_pass}')
-        self.num_extra_tokens = num_cls_tokens
+        self.num_registers = num_registers
+        self.num_extra_tokens = num_registers + num_cls_tokens
         super().__init__(
             arch=arch,
             img_size=img_size,
@@ -119,7 +125,7 @@ class TokenViT(VisionTransformer):
             init_cfg=init_cfg,
             **kwargs,
         )
-        self.cls_token = nn.Parameter(torch.zeros(1, num_cls_tokens, self.embed_dims))
+        self.cls_token = nn.Parameter(torch.zeros(1, self.num_extra_tokens, self.embed_dims))
         self.pos_embed.requires_grad_(not freeze_pos_embed)
         self.patch_size = patch_size
         self.pos_embed_offset = pos_embed_offset
@@ -131,10 +137,11 @@ class TokenViT(VisionTransformer):
         to_mmpretrain_names(state_dict, prefix)
         token = state_dict.get(f'{prefix}cls_token')
         if token is not None and token.shape[1] == 1 < self.num_extra_tokens:
+            position, registers = state_dict[f'{prefix}pos_embed'], self.num_registers
             state_dict[f'{prefix}cls_token'] = token.repeat(1, self.num_extra_tokens, 1)
-            position = state_dict[f'{prefix}pos_embed']
-            first = position[:, :1].expand(-1, self.num_extra_tokens, -1)
-            state_dict[f'{prefix}pos_embed'] = torch.cat((first, position[:, 1:]), dim=1)
+            first = position[:, :1].expand(-1, self.num_extra_tokens - registers, -1)
+            drawn = nn.init.trunc_normal_(position.new_empty(1, registers, position.shape[-1]), std=1)
+            state_dict[f'{prefix}pos_embed'] = torch.cat((drawn, first, position[:, 1:]), dim=1)
         elif token is not None and token.shape[1] != self.num_extra_tokens:
             # mmpretrain's message would name img_size
             raise RuntimeError(
@@ -233,7 +240,7 @@ class TokenViT(VisionTransformer):
                 x = self.ln1(x)
             if index in self.out_indices:
                 maps.append(self._format_output(x, grid))  # (B, D, h, w)
-        return Tokens(tuple(maps), x[:, : self.num_extra_tokens], tuple(recorded))
+        return Tokens(tuple(maps), x[:, self.num_registers : self.num_extra_tokens], tuple(recorded))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the blocks in ``out_indices``, each (B, D, h, w)."""

@@ -1,6 +1,6 @@
 """Class activation maps from token maps: one function for training and testing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +61,7 @@ def multi_scale_cam(
     scale_images: Callable[[Tensor, float], Tensor] = scale_bilinear,
     merge_flip: Callable[[Tensor, Tensor], Tensor] = torch.maximum,
     eps: float = 1e-5,
+    signed: Collection[str] = (),
     at_scale_one: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Multi-scale CAMs with flips at the size of the images.
@@ -76,6 +77,7 @@ def multi_scale_cam(
         scale_images: makes the images of a scale: :func:`scale_bilinear` (ToCo) or :func:`scale_bicubic` (WeakTr).
         merge_flip: how the pair is merged: the maximum (ToCo) or ``torch.add`` (WeakTr).
         eps: of :func:`normalize_cam`, published 1e-5 (ToCo) and 1e-8 (WeakTr, whose maps are of the order 1e-3).
+        signed: names of the maps that are summed without the relu, as MoRe's class token localisation.
         at_scale_one: the result of ``cam_function(images)`` if it is known, so that this pass is not repeated.
 
     Returns:
@@ -93,6 +95,7 @@ def multi_scale_cam(
             pairs = {name: cam.chunk(2) for name, cam in both.items()}
         for name, (straight, mirrored) in pairs.items():
             # float32 from here: a sum of maps in half precision loses the small activations
-            pair = merge_flip(_resize(straight.float(), size), _resize(mirrored.float(), size).flip(-1)).relu()
+            pair = merge_flip(_resize(straight.float(), size), _resize(mirrored.float(), size).flip(-1))
+            pair = pair if name in signed else pair.relu()
             sums[name] = sums[name] + pair if name in sums else pair
     return {name: normalize_cam(cam, eps) for name, cam in sums.items()}

@@ -1,6 +1,7 @@
 """Losses: a pure function first, a registered module around it."""
 
 from .balanced_cross_entropy import BalancedCrossEntropyLoss, balanced_cross_entropy
+from .certain_tokens import CertainTokenLoss, certain_tokens
 from .class_token_contrast import ClassTokenContrastLoss, class_token_contrast
 from .dense_energy import DenseEnergyLoss, dense_energy
 from .gradient_clipping import GradientClippedCrossEntropy, clipped_cross_entropy, clipping_threshold
@@ -9,9 +10,11 @@ from .multi_label import MultiLabelSoftMarginLoss
 from .patch_token_contrast import PatchTokenContrastLoss, patch_token_contrast
 from .prototype_contrast import PrototypeContrastLoss, prototype_contrast
 from .token_identity import TokenIdentityLoss, token_identity
+from .uncertain_tokens import UncertainTokenLoss, choose_uncertain, uncertain_tokens
 
 __all__ = [
     'BalancedCrossEntropyLoss',
+    'CertainTokenLoss',
     'ClassTokenContrastLoss',
     'DenseEnergyLoss',
     'GradientClippedCrossEntropy',
@@ -20,7 +23,10 @@ __all__ = [
     'PatchTokenContrastLoss',
     'PrototypeContrastLoss',
     'TokenIdentityLoss',
+    'UncertainTokenLoss',
     'balanced_cross_entropy',
+    'certain_tokens',
+    'choose_uncertain',
     'class_token_contrast',
     'clipped_cross_entropy',
     'clipping_threshold',
@@ -29,4 +35,5 @@ __all__ = [
     'patch_token_contrast',
     'prototype_contrast',
     'token_identity',
+    'uncertain_tokens',
 ]

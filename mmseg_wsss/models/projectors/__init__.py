@@ -1,5 +1,6 @@
-"""Projection heads."""
+"""Projection heads and the graph of class tokens."""
 
+from .class_graph import ClassGraph
 from .ema_projector import EMAProjector, ProjectionHead
 
-__all__ = ['EMAProjector', 'ProjectionHead']
+__all__ = ['ClassGraph', 'EMAProjector', 'ProjectionHead']

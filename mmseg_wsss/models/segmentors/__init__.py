@@ -3,6 +3,7 @@
 from .base import CAMSegmentor, StartedLosses
 from .first_stage import FirstStage
 from .mctformer import MCTformer
+from .more import MoRe
 from .online_retraining import OnlineRetraining
 from .seco import SeCo
 from .single_stage import SingleStage
@@ -13,6 +14,7 @@ __all__ = [
     'CAMSegmentor',
     'FirstStage',
     'MCTformer',
+    'MoRe',
     'OnlineRetraining',
     'SeCo',
     'SingleStage',

@@ -140,10 +140,19 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         Returns:
             positive, negative: bool (B, h * w, h * w), see ``pair_relation``.
         """
+        return pair_relation(self.token_label(grid, cam, valid, low=self.low, high=self.high))
+
+    def token_label(self, grid: Sequence[int], cam: Tensor, valid: Tensor, *, low: float, high: float) -> Tensor:
+        """Labels (B, h, w) of the tokens of a grid with 0, 1..K and 255; see ``cam_to_label`` for the thresholds.
+
+        Args:
+            grid, cam, valid: as in :meth:`token_relation`.
+            low, high: thresholds.
+        """
         token_cam = F.interpolate(cam, size=tuple(grid), mode='bilinear', align_corners=False)
         # a token is valid if its centre shows the image ('nearest' alone would test its corner)
         token_valid = F.interpolate(valid[:, None].float(), size=tuple(grid), mode='nearest-exact')[:, 0] > 0
-        return pair_relation(cam_to_label(token_cam, low=self.low, high=self.high, valid=token_valid))
+        return cam_to_label(token_cam, low=low, high=high, valid=token_valid)
 
     def pseudo_label(self, unit: Tensor, cam: Tensor, present: PresentClasses, valid: Tensor) -> Tensor:
         """Refined labels (B, H, W) with 0, 1..C and 255, of CAMs (B, K, H, W) of the present classes.

@@ -1,0 +1,45 @@
+# MoRe (AAAI 2025) with ViT-B/16, 20 classes. Parts have the width of the backbone. `num_classes` counts the foreground;
+# the backbone has as many class tokens, the decode head has the background too. Losses can be left out:
+# model.loss_token=None, model.loss_certain=None, model.loss_uncertain=None, model.loss_ptc=None, model.loss_reg=None.
+model = dict(
+    type='MoRe',
+    num_classes=20,
+    data_preprocessor=dict(
+        type='WSSSDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(type='TokenViT', arch='base', out_indices=(9, 11), num_registers=4, pos_embed_offset=0.1),
+    cam_head=dict(type='ClsCAMHead', in_index=1),
+    aux_cam_head=dict(type='ClsCAMHead', in_index=0),
+    graph=dict(type='ClassGraph'),
+    loss_token=dict(type='TokenIdentityLoss', temperature=0.07, loss_weight=1.0),
+    loss_certain=dict(type='CertainTokenLoss', temperature=0.5, loss_weight=0.2),
+    loss_uncertain=dict(type='UncertainTokenLoss', loss_weight=0.1),
+    loss_ptc=dict(type='PatchTokenContrastLoss', loss_weight=0.3),
+    refiner=dict(type='PAR'),
+    loss_reg=dict(type='DenseEnergyLoss', loss_weight=0.05),
+    cam_scales=(1.0, 0.5, 0.75, 1.5),
+    cam_thresholds=(0.25, 0.7),
+    token_thresholds=dict(certain=(0.25, 0.5), uncertain=(0.25, 0.7), final=(0.35, 0.6)),
+    background_threshold=0.5,
+    starts=dict(loss_seg=2001, loss_reg=2001, final_tokens=10001),
+    # LargeFOV: two 3x3 convolutions with dilation 5
+    decode_head=dict(
+        type='FCNHead',
+        in_index=1,
+        channels=512,
+        num_convs=2,
+        kernel_size=3,
+        dilation=5,
+        concat_input=False,
+        dropout_ratio=0.0,
+        norm_cfg=None,
+        align_corners=False,
+        loss_decode=dict(type='BalancedCrossEntropyLoss', loss_weight=0.12),
+    ),
+    test_cfg=dict(mode='whole', cam=True),
+)
