@@ -32,7 +32,7 @@ WITH_POSITIONS = [
 
 
 def test_there_are_configs():
-    counts = {'mctformer': 4, 'seco': 3, 'toco': 13, 'weaktr': 29}
+    counts = {'mctformer': 4, 'more': 3, 'seco': 3, 'toco': 13, 'weaktr': 29}
     assert Counter(path.parent.name for path in CONFIGS) == counts
     assert len(SECOND_STAGES) == 15
     assert {*SECOND_STAGES} - {*WITH_POSITIONS} == {

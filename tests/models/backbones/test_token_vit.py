@@ -127,3 +127,44 @@ def test_a_trained_position_embedding_of_another_grid_is_resized_with_a_warning(
     vit = TokenViT(arch=SMALL, img_size=64, init_cfg=pretrained)
     assert warnings_of(vit.init_weights) == []
     assert vit.pos_embed.shape == (1, 17, 48)
+
+
+def test_registers_stand_before_the_class_tokens_at_random_positions():
+    """A pretrained class token is copied to all of them, its position to the class tokens alone."""
+    source = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,))
+    source.init_weights()
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,), num_cls_tokens=3, num_registers=200).eval()
+    vit.load_state_dict(source.state_dict())
+    assert torch.equal(vit.cls_token, source.cls_token.expand(-1, 203, -1))
+    assert torch.equal(vit.pos_embed[:, 200:203], source.pos_embed[:, :1].expand(-1, 3, -1))
+    assert torch.equal(vit.pos_embed[:, 203:], source.pos_embed[:, 1:])
+    drawn = vit.pos_embed[:, :200]
+    assert drawn.abs().max() <= 2
+    assert drawn.std().item() == pytest.approx(0.88, abs=0.02), 'a normal of 1, cut at 2'
+    with torch.no_grad():
+        tokens = vit.tokens(torch.randn(2, 3, 64, 48))
+    assert tokens.cls_token.shape == (2, 3, 48)
+    torch.testing.assert_close(tokens.cls_token[:, 0], tokens.cls_token[:, 2], rtol=1e-4, atol=1e-5)
+    assert tokens.maps[0].shape == (2, 48, 4, 3)
+
+
+def test_registers_take_part_and_are_not_returned():
+    vit = TokenViT(arch=SMALL, img_size=64, out_indices=(-1,), num_cls_tokens=2, num_registers=3).eval()
+    vit.init_weights()
+    images, seen = torch.randn(1, 3, 64, 64), []
+    with torch.no_grad():
+        before = vit.tokens(images, record=lambda attention: seen.append(attention.output[:, 3:5]))
+        vit.cls_token[:, :3].normal_()  # more of one value would leave by the norm
+        after = vit.tokens(images)
+    assert before.cls_token.shape == (1, 2, 48)
+    assert seen[0].shape == (1, 2, 48)
+    assert (before.cls_token - after.cls_token).abs().max() > 1e-3
+    assert (before.maps[0] - after.maps[0]).abs().max() > 1e-3
+
+
+def test_trained_registers_are_loaded_as_they_are():
+    first, second = (TokenViT(arch=SMALL, img_size=64, num_cls_tokens=2, num_registers=3) for _ in range(2))
+    first.init_weights()
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(second.cls_token, first.cls_token)
+    assert torch.equal(second.pos_embed, first.pos_embed)

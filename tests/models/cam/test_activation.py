@@ -59,6 +59,20 @@ def test_a_pass_that_was_made_is_not_repeated():
         torch.testing.assert_close(left, reused[name])
 
 
+def test_signed_maps_keep_what_is_below_zero():
+    """By hand, two scales: the maximum of the pair is below 0 on one side."""
+    side = torch.tensor([[[[-3.0, -1.0, 1.0, 3.0]]]])
+
+    def cam_function(x):
+        mirrored = len(x) // 2
+        both = torch.cat((side.expand(mirrored, -1, -1, -1), side.flip(-1).expand(mirrored, -1, -1, -1)))
+        return {'plain': both, 'signed': both}
+
+    cams = multi_scale_cam(cam_function, torch.zeros(1, 3, 1, 4), scales=(1, 2), signed=('signed',))
+    torch.testing.assert_close(cams['plain'], torch.tensor([[[[0, 0, 1 / 3, 1]]]]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(cams['signed'], torch.tensor([[[[0, 1 / 3, 2 / 3, 1]]]]), rtol=0, atol=1e-5)
+
+
 def test_published_scales_and_eps_are_the_defaults():
     images = torch.randn(1, 3, 16, 16)
     sides, tiny = [], torch.zeros(1, 1, 2, 2)
