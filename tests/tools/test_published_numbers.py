@@ -25,7 +25,7 @@ NUMBERS = {
     'ToCo Table 2': 6, 'ToCo Table 4': 13, 'ToCo Table 5a': 12, 'ToCo Table 5b': 8, 'ToCo Table 5c': 8,
     'SeCo README': 3, 'SeCo log': 3,
     'WeakTr Table 2': 8, 'WeakTr Table 3': 2, 'WeakTr Table 4': 12, 'WeakTr Table 5': 7, 'WeakTr Table 6': 5,
-    'WeakTr Table 8': 5, 'WeakTr Table 9': 2, 'MCTformer+': 1,
+    'WeakTr Table 8': 5, 'WeakTr Table 9': 2, 'MCTformer+': 1, 'MoRe': 7,
 }  # fmt: skip
 
 

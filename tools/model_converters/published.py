@@ -1,8 +1,9 @@
-"""Turn weights of published ToCo, WeakTr and MCTformer+ into checkpoints of our segmentors, and back.
+"""Turn weights of published implementations into checkpoints of our segmentors, and back.
 
     python tools/model_converters/published.py toco published.pth toco.pth
     python tools/model_converters/published.py weaktr-cam checkpoint_best.pth weaktr-cam.safetensors
     python tools/model_converters/published.py weaktr-seg checkpoint.pth weaktr-seg.pth
+    python tools/model_converters/published.py more published.pth more.pth
     python tools/model_converters/published.py toco work_dirs/.../iter_20000.pth published.pth --reverse
 
 Only tensors are read. Unknown or missing keys and values that the other side cannot have are errors that name them, and
@@ -16,7 +17,7 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    layouts = ['toco', 'weaktr-cam', 'weaktr-seg', 'mctformer-plus', 'seco']
+    layouts = ['toco', 'weaktr-cam', 'weaktr-seg', 'mctformer-plus', 'seco', 'more']
     parser.add_argument('layout', choices=layouts, help='which network')
     parser.add_argument('source', metavar='IN', help='checkpoint, path or URL')
     parser.add_argument('target', metavar='OUT', help='.pth or .safetensors to write')

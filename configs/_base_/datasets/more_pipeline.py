@@ -10,10 +10,6 @@ more_pipeline = [
         backend='pillow',
     ),
     dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomApply',
-        prob=0.5,
-        transforms=[dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)],
-    ),
+    dict(type='DINOPhotometry', jitter_prob=0.5, gray_prob=0.0, blur_prob=0.0),
     dict(type='PackWSSSInputs'),
 ]

@@ -13,9 +13,9 @@ from torchvision.transforms import v2
 class DINOPhotometry(BaseTransform):
     """Colour jitter, gray, blur and solarisation of DINO (https://arxiv.org/abs/2104.14294), as ToCo uses them.
 
-    In this order: jitter (brightness 0.4, contrast 0.4, saturation 0.2, hue 0.1, in random order) with probability 0.8;
-    gray with 0.2; Gaussian blur with ``blur_prob`` and a sigma drawn from 0.1..2 pixels; solarisation (values of 128
-    and more are inverted) with ``solarize_prob``.
+    In this order: jitter (brightness 0.4, contrast 0.4, saturation 0.2, hue 0.1, in random order) with ``jitter_prob``;
+    gray with ``gray_prob``; Gaussian blur with ``blur_prob`` and a sigma drawn from 0.1..2 pixels; solarisation (values
+    of 128 and more are inverted) with ``solarize_prob``.
 
     If ``results['valid_box']`` exists, only the image inside it is changed: padding stays 0, is not blurred into the
     image and does not count in the mean of the contrast jitter. (ToCo's code pads first and then changes the whole
@@ -27,19 +27,25 @@ class DINOPhotometry(BaseTransform):
     Args:
         blur_prob: probability of the blur; ToCo: 1.0 for the main crop, 0.1 for the second view, 0.5 for local views.
         solarize_prob: probability of the solarisation; ToCo: 0.2 for the second view, otherwise 0.
+        jitter_prob, gray_prob: probabilities of jitter and gray; DINO and ToCo: 0.8 and 0.2, MoRe: 0.5 and 0.
     """
 
-    def __init__(self, *, blur_prob: float, solarize_prob: float = 0.0) -> None:
-        for name, prob in (('blur_prob', blur_prob), ('solarize_prob', solarize_prob)):
+    def __init__(
+        self, *, blur_prob: float, solarize_prob: float = 0.0, jitter_prob: float = 0.8, gray_prob: float = 0.2
+    ) -> None:
+        probs = dict(blur_prob=blur_prob, solarize_prob=solarize_prob, jitter_prob=jitter_prob, gray_prob=gray_prob)
+        for name, prob in probs.items():
             if not 0 <= prob <= 1:
                 raise ValueError(f'{name} is a probability, but {prob} is not in 0..1')
         self.blur_prob = blur_prob
         self.solarize_prob = solarize_prob
+        self.jitter_prob = jitter_prob
+        self.gray_prob = gray_prob
         # torchvision's own operations are fastest on Pillow images (9 ms against 11 ms on tensors for 448 x 448), ...
         self.color = v2.Compose(
             [
-                v2.RandomApply([v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)], p=0.8),
-                v2.RandomGrayscale(p=0.2),
+                v2.RandomApply([v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)], p=jitter_prob),
+                v2.RandomGrayscale(p=gray_prob),
             ]
         )
 
@@ -68,4 +74,7 @@ class DINOPhotometry(BaseTransform):
         return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(blur_prob={self.blur_prob}, solarize_prob={self.solarize_prob})'
+        return (
+            f'{type(self).__name__}(blur_prob={self.blur_prob}, solarize_prob={self.solarize_prob}, '
+            f'jitter_prob={self.jitter_prob}, gray_prob={self.gray_prob})'
+        )

@@ -95,6 +95,18 @@ def test_jitter_and_grey_have_dinos_numbers():
     assert grey.p == 0.2
 
 
+def test_jitter_and_grey_of_another_recipe():
+    jitter, grey = DINOPhotometry(blur_prob=0, jitter_prob=0.5, gray_prob=0).color.transforms
+    assert (jitter.p, grey.p) == (0.5, 0)
+    image = picture()
+    outputs = [DINOPhotometry(blur_prob=0, jitter_prob=0.5, gray_prob=0)({'img': image})['img'] for _ in range(200)]
+    assert 80 < sum(np.array_equal(output, image) for output in outputs) < 120
+    assert DINOPhotometry(blur_prob=0, jitter_prob=0, gray_prob=1)({'img': image})['img'].std(axis=2).max() == 0
+    assert repr(DINOPhotometry(blur_prob=0.1, solarize_prob=0.2, jitter_prob=0.3, gray_prob=0.4)) == (
+        'DINOPhotometry(blur_prob=0.1, solarize_prob=0.2, jitter_prob=0.3, gray_prob=0.4)'
+    )
+
+
 def test_probabilities_of_the_recipe():
     image = np.zeros((2, 2, 3), dtype=np.uint8)
     image[..., 1], image[..., 2] = 200, 100
@@ -141,7 +153,7 @@ def test_thin_images(shape):
         np.testing.assert_array_equal(output, np.broadcast_to(output[0, 0], image.shape))  # flat stays flat
 
 
-@pytest.mark.parametrize('name', ['blur_prob', 'solarize_prob'])
+@pytest.mark.parametrize('name', ['blur_prob', 'solarize_prob', 'jitter_prob', 'gray_prob'])
 @pytest.mark.parametrize('value', [1.5, -0.5])
 def test_probabilities_are_checked(name, value):
     with pytest.raises(ValueError, match=f'{name} is a probability, but {value}'):
