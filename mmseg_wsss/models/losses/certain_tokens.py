@@ -29,7 +29,8 @@ def certain_tokens(tokens: Tensor, features: Tensor, label: Tensor, *, temperatu
         scores = F.normalize(tokens.float(), dim=-1) @ features.detach().float().flatten(2) / temperature  # (B, C, N)
     ids = torch.arange(1, tokens.shape[1] + 1, device=label.device)
     own = label.flatten(1)[:, None] == ids[:, None]  # (B, C, N)
-    total = torch.logaddexp(scores.logsumexp(dim=-1), scores.new_tensor(math.log(_EPS)))
+    total = scores.logsumexp(dim=-1)  # (B, C)
+    total = torch.logaddexp(total, torch.full_like(total, math.log(_EPS)))
     of_class = (own * (total[..., None] - scores)).sum(dim=-1) / (own.sum(dim=-1) + _EPS)
     return of_class.sum() / len(tokens)
 

@@ -30,7 +30,7 @@ class MoRe(SingleStage):
     Args:
         backbone: a backbone with ``tokens`` (``TokenViT``) whose ``out_indices`` hold the auxiliary and the last block;
             it has C class tokens and, as published, 4 registers.
-        aux_cam_head: needed for every label that does not come from the final CAM.
+        cam_head, aux_cam_head: as in ``SingleStage``; the auxiliary one is needed for the labels of the token losses.
         graph: graph between patch tokens and class tokens.
         loss_token: token identity of the class tokens behind the graph.
         loss_certain, loss_uncertain: the two losses on labels of the tokens.
@@ -40,7 +40,7 @@ class MoRe(SingleStage):
         starts: first iteration, counted from 0, of each loss but ``loss_token``; of ``final_cam``: before it
             pseudo-labels come from the auxiliary CAM; and of ``final_tokens``: before it token labels do. The default
             of each is 0.
-        **kwargs: of ``SingleStage``: ``decode_head``, ``cam_head``, ``refiner``, ``loss_reg`` ...
+        **kwargs: of ``SingleStage``: ``decode_head``, ``refiner``, ``loss_reg`` ...
 
     Raises:
         TypeError: the backbone has no ``tokens``.
@@ -51,6 +51,7 @@ class MoRe(SingleStage):
         self,
         *,
         backbone: dict,
+        cam_head: dict,
         aux_cam_head: dict,
         graph: dict,
         loss_token: dict | None = None,
@@ -63,8 +64,14 @@ class MoRe(SingleStage):
         **kwargs,
     ) -> None:
         require_tokens('MoRe', backbone)
-        backbone = completed(backbone, 'backbone', num_cls_tokens=num_classes)
-        super().__init__(backbone=backbone, aux_cam_head=aux_cam_head, num_classes=num_classes, **kwargs)
+        tokens = cam_head.get('num_classes') if num_classes is None else num_classes
+        super().__init__(
+            backbone=completed(backbone, 'backbone', num_cls_tokens=tokens),
+            cam_head=cam_head,
+            aux_cam_head=aux_cam_head,
+            num_classes=num_classes,
+            **kwargs,
+        )
         fit = dict(num_classes=self.num_classes - 1, in_channels=token_width(self.backbone))
         self.graph = MODELS.build(completed(graph, 'graph', **fit))
         self.loss_token, self.loss_certain, self.loss_uncertain, self.loss_ptc = (

@@ -1,5 +1,7 @@
 """MoRe's parts in its loss: labels, starts, ablations, CAMs; its numbers are in ``test_more_golden.py``."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from tiny_more import SIZE, build_more
 from tiny_toco import make_batch, total
 
 from mmseg_wsss.models.cam import normalize_cam
+from mmseg_wsss.models.losses import patch_token_contrast, reduction
 
 LABELS = [[0, 2], [1]]
 CLASSIFICATION = {'loss_cls', 'loss_cls_aux', 'loss_token'}
@@ -185,3 +188,44 @@ def test_extreme_thresholds_are_possible():
 def test_a_backbone_without_tokens_is_refused():
     with pytest.raises(TypeError, match=r'^MoRe cannot work with model.backbone=ResNet'):
         build_more(backbone=dict(type='ResNet', depth=18))
+
+
+def test_there_is_a_class_token_per_class_whoever_says_their_number():
+    assert build_more(num_classes=None).backbone.cls_token.shape == (1, 2 + 3, 32)
+    with pytest.raises(ValueError, match=r'^backbone.num_cls_tokens is 2, but must be 3: it follows'):
+        build_more(num_classes=None, backbone=dict(type='TokenViT', num_cls_tokens=2))
+
+
+def test_two_processes_have_the_losses_and_gradients_of_the_whole_batch(monkeypatch):
+    """The counts of both processes are those of the whole batch, in the same order."""
+    model = build_more()
+    images, samples = batch([[0, 2], [1], [], [0]])
+    keys, counts = torch.rand(2, 4, 2, 2), []
+    monkeypatch.setattr(reduction, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(reduction, 'all_reduce', lambda count: counts.append(count.clone()) or count.mul_(2))
+
+    def step(part, processes):
+        model.iteration = 0
+        monkeypatch.setattr(sys.modules[patch_token_contrast.__module__], 'get_world_size', lambda: processes)
+        monkeypatch.setattr(torch, 'rand', lambda *shape, **kwargs: keys[:, part])
+        losses = model.loss(images[part], samples[part])
+        model.zero_grad()
+        total(losses).backward()
+        gradients = {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+        return {name: value.detach() for name, value in losses.items() if 'loss' in name}, gradients
+
+    expected = step(slice(4), 1)
+    recorded, counts = counts, []
+    ranks = []
+    for part in (slice(2), slice(2, 4)):
+        order = iter(recorded)
+        monkeypatch.setattr(reduction, 'all_reduce', lambda count, order=order: count.copy_(next(order)))
+        ranks.append(step(part, 2))
+        assert next(order, None) is None, 'the processes make equally many reductions'
+    assert len(recorded) == 5, 'uncertain tokens, both kinds of pairs, both sides of the segmentation'
+    for whole, *halves in zip(expected, *ranks, strict=True):
+        assert whole.keys() == halves[0].keys()
+        for name, value in whole.items():
+            mean = (halves[0][name] + halves[1][name]) / 2
+            torch.testing.assert_close(mean, value, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f'{name}: {text}')
+    assert (ranks[0][0]['loss_uncertain'] - ranks[1][0]['loss_uncertain']).abs() > 1e-5, 'different images'
