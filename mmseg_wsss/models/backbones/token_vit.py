@@ -140,7 +140,7 @@ class TokenViT(VisionTransformer):
             position, registers = state_dict[f'{prefix}pos_embed'], self.num_registers
             state_dict[f'{prefix}cls_token'] = token.repeat(1, self.num_extra_tokens, 1)
             first = position[:, :1].expand(-1, self.num_extra_tokens - registers, -1)
-            drawn = nn.init.trunc_normal_(position.new_empty(1, registers, position.shape[-1]), std=1)
+            drawn = nn.init.trunc_normal_(position.new_empty(1, registers, position.shape[-1]))  # of 1, cut at 2
             state_dict[f'{prefix}pos_embed'] = torch.cat((drawn, first, position[:, 1:]), dim=1)
         elif token is not None and token.shape[1] != self.num_extra_tokens:
             # mmpretrain's message would name img_size

@@ -38,9 +38,7 @@ def choose_uncertain(label: Tensor, keys: Tensor, *, num: int = 8, as_published:
     enough = of_class.sum(dim=1, keepdim=True) >= more
     # Keys of the wanted tokens are raised above all others: the largest are a draw without replacement and host sync.
     keys = keys.flatten(2) + torch.stack((candidate, of_class & enough))
-    draws = [
-        one.topk(min(slots, one.shape[1]), dim=1).indices for one, slots in zip(keys, (num, num // 4), strict=True)
-    ]
+    draws = [one.topk(min(slots, one.shape[1])).indices for one, slots in zip(keys, (num, num // 4), strict=True)]
     chosen = [
         torch.arange(draw.shape[1], device=label.device) < n for draw, n in zip(draws, (count, more), strict=True)
     ]
@@ -64,7 +62,7 @@ def uncertain_tokens(features: Tensor, tokens: Tensor, scores: Tensor, index: Te
         scalar in [0, 1], the mean over the chosen tokens of all processes.
     """
     with torch.autocast(features.device.type, enabled=False):
-        patches = F.normalize(features.float().flatten(2), dim=1)  # (B, D, N)
+        patches = F.normalize(features.float().flatten(2))  # (B, D, N), each token of length 1
         patches = patches.gather(2, index[:, None].expand(-1, patches.shape[1], -1))  # (B, D, S)
         similarity = (F.normalize(tokens.detach().float(), dim=-1) @ patches).abs()  # (B, C, S)
         present, others = (part[:, None].float() for part in (scores, 1 - scores))  # (B, 1, C)

@@ -34,7 +34,7 @@ class ClassGraph(BaseModule):
         """Class tokens (B, C, D) and patch tokens (B, D, h, w), without gradient into these, to class tokens."""
         head = self.head_proj(tokens)  # (B, C, D)
         tails = self.tail_proj(torch.cat((tokens, features.detach().flatten(2).mT), dim=1))  # (B, C + N, D)
-        scores, index = (head * head.shape[-1] ** -0.5 @ tails.mT).topk(self.num_neighbours, dim=-1)  # (B, C, n)
+        scores, index = (head * head.shape[-1] ** -0.5 @ tails.mT).topk(self.num_neighbours)  # (B, C, n)
         batch = torch.arange(len(tokens), device=tokens.device)[:, None, None]
         neighbours = tails[batch, index]  # (B, C, n, D)
         share = scores.softmax(dim=-1)[..., None]

@@ -97,7 +97,7 @@ class MoRe(SingleStage):
 
         Args:
             inputs: (B, 3, H, W), normalised.
-            data_samples: with image-level labels.
+            data_samples: with image-level labels. Published crops have no padding; in others it counts as uncertain.
         """
         images, label = self.named_views(inputs)['img'], image_scores(data_samples)
         tokens = self.backbone.tokens(images)

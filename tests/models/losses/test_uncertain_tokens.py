@@ -42,7 +42,7 @@ def test_the_published_tokens_are_three_rows_up_and_three_columns_left():
     assert label.flatten()[published[same][:4]].eq(2).all(), 'other tokens, certain ones'
 
 
-def loops(label, num):
+def loops(label):
     """Candidates of an image (h, w), and tokens of a class, both away from the border."""
     level = [[{0: 0, 255: 1}.get(one, 2) for one in row] for row in label.tolist()]
     near, own = set(), set()
@@ -63,8 +63,9 @@ def test_who_is_chosen_against_loops(share, num):
     label[torch.rand(4, 12, 14) < 0.5] = 255
     label[torch.rand(4, 12, 14) < share] = 0
     index, chosen = choose_uncertain(label, torch.rand(2, 4, 6, 8), num=num)
+    assert index.shape == chosen.shape == (4, num + num // 4)
     for image in range(4):
-        near, own = loops(label[image], num)
+        near, own = loops(label[image])
         picked = index[image, chosen[image]].tolist()
         assert len(set(picked)) >= min(num, len(near)), 'without replacement'
         first, more = set(picked[: min(num, len(near))]), picked[min(num, len(near)) :]
@@ -78,7 +79,7 @@ def test_who_is_chosen_against_loops(share, num):
 def test_every_candidate_can_be_drawn_and_the_draw_changes():
     label = torch.randint(1, 4, (1, 12, 14))
     label[torch.rand(1, 12, 14) < 0.5] = 255
-    near, _ = loops(label[0], 8)
+    near, _ = loops(label[0])
     assert len(near) > 8
     draws = [choose_uncertain(label, torch.rand(2, 1, 6, 8)) for _ in range(60)]
     assert set().union(*(index[chosen].tolist() for index, chosen in draws)) == near
