@@ -74,6 +74,3 @@ def encoder_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         for key, value in weights.items()
         if key.startswith(prefix) and not key.startswith(f'{prefix}head')
     }
-
-
-published_images = drawn_image

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from published import published_images, published_weights
+from published import drawn_image, published_weights
 from published_more import small_more
 
 from mmseg_wsss.checkpoints import MORE
@@ -12,7 +12,7 @@ from mmseg_wsss.checkpoints import MORE
 @pytest.mark.parametrize('size', ['64x64', '96x128'])
 def test_small_network_gives_the_recorded_outputs(golden, size):
     model, recorded = small_more().eval(), golden(f'more_small_{size}')
-    images = published_images(1810, 2, *recorded['size'].int().tolist())
+    images = drawn_image(1810, 2, *recorded['size'].int().tolist())
     with torch.no_grad():
         tokens = model.backbone.tokens(images)
         found = {

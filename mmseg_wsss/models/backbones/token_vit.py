@@ -20,8 +20,8 @@ from .vit_checkpoint import load_vit_checkpoint, to_mmpretrain_names
 
 
 class SelfAttention(NamedTuple):
-    """A block's self-attention and output; n = T + h * w tokens, the T class tokens first, and before them the registers,
-    if there are any.
+    """A block's self-attention and output; n = T + h * w tokens, the T class tokens first, and before them the
+    registers, if there are any.
 
     The softmax map is not stored: it is ``softmax(query @ key^T / sqrt(d))``, and sums over it can be computed without
     its n x n values per head (see ``mmseg_wsss.models.cam.attention_fusion``).

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
-from published import GOLDEN, published_images
+from published import GOLDEN, drawn_image
 from published_more import small_more
 from recorded_draws import keys_of
 
@@ -33,7 +33,7 @@ def batch(recorded):
     for label in recorded['image_labels']:
         sample = SegDataSample(metainfo=dict(ori_shape=SIZE, img_shape=SIZE))
         samples.append(set_image_label(sample, label.nonzero()[:, 0].tolist(), 6))
-    return published_images(1820, 2, *SIZE), samples
+    return drawn_image(1820, 2, *SIZE), samples
 
 
 def kept(seen, name, function):
