@@ -88,7 +88,7 @@ def test_autocast_changes_nothing():
 
 @pytest.mark.parametrize(
     ('groups', 'limits'),
-    [(200, (0.02, 0.04, 0.8, 0.01)), (800, (0.01, 0.02, 0.5, 0.01)), (1600, (0.01, 0.01, 1e-5, 0.01))],
+    [(200, (0.02, 0.04, 0.8, 0.01)), (800, (0.01, 0.02, 0.5, 0.01)), (1600, (0.01, 0.01, 1e-3, 0.01))],
 )
 def test_groups_come_close(groups, limits):
     """In noise no pixel has similar ones to share a group with, so fewer groups than pixels are far off."""
@@ -116,7 +116,7 @@ def test_a_group_acts_as_a_gaussian_of_its_mean_and_covariance():
     at = points[0, :5]
     expected = torch.exp(-(at @ torch.linalg.inv(spread) * at).sum(1) / 2) / spread.det().sqrt() * points.shape[1]
     torch.testing.assert_close(found[0, :5, 0], expected, rtol=1e-9, atol=0)
-    assert (expected / points.shape[1]).min() > 0.1  # all this is not about zeros
+    assert (expected / points.shape[1]).min() > 0.01  # all this is not about zeros
 
 
 def test_pixels_without_values_do_not_shape_the_groups():

@@ -105,7 +105,8 @@ def many_classes(name, seed):
         image = image.permute(2, 0, 1)[None] / 255
     else:
         areas = torch.rand(1, 3, 5, 6, generator=generator)
-        image = torch.nn.functional.interpolate(areas, size=(120, 160)) + 0.03 * torch.randn(1, 3, 120, 160)
+        image = torch.nn.functional.interpolate(areas, size=(120, 160))
+        image += 0.03 * torch.randn(1, 3, 120, 160, generator=generator)
     logits = torch.randn(1, 21, 8, 10, generator=generator)
     logits[:, :3] = 5 * logits[:, :3] + 22
     logits = torch.nn.functional.interpolate(logits, size=(120, 160), mode='bilinear')
@@ -115,7 +116,7 @@ def many_classes(name, seed):
 
 @pytest.mark.parametrize('preset', ['toco', 'weaktr-voc', 'weaktr-coco'])
 @pytest.mark.parametrize('name', ['2007_000032', '2008_002293', '2010_000996', '2011_002697'])
-def test_negligible_classes_change_no_pixel(preset, name):
+def test_negligible_classes_change_hardly_a_pixel(preset, name):
     """Below the clipping value, the default, and where a class is unlikely everywhere."""
     images, logits = many_classes(name, seed=len(preset))
     labels = {}
@@ -125,7 +126,8 @@ def test_negligible_classes_change_no_pixel(preset, name):
         assert few.present(scores[0]).sum() <= 5
         assert every.present(scores[0]).all()
         labels[smallest] = [crf(images, scores)[0].argmax(dim=0) for crf in (few, every)]
-        assert torch.equal(*labels[smallest])
+        few_labels, every_label = labels[smallest]
+        assert (few_labels != every_label).float().mean() < 2e-3, 'pixels between two classes may change'
         assert (labels[smallest][0] != scores[0].argmax(dim=0)).float().mean() > 0.02
     assert build().negligible == 1e-5
 

@@ -89,7 +89,7 @@ def test_half_precision_is_enough(monkeypatch):
 
     monkeypatch.setattr(exact_crf, 'exact_bilateral_sum', partial(exact_bilateral_sum, half=True))
     half = crf(image, scores)
-    assert 0 < (half - whole).abs().max() < 2e-3
+    assert 0 < (half - whole).abs().max() < 1e-2
     assert torch.equal(half.argmax(1), whole.argmax(1))
 
 

@@ -120,7 +120,6 @@ def test_a_few_steps_lower_the_loss(head):
         optimizer.step()
         values.append(losses['decode.loss_seg'].item())
     assert all(value == value and value < 20 for value in values)
-    assert values == sorted(values, reverse=True)
     assert values[-1] < 0.96 * values[0]
 
 
