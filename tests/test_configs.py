@@ -32,7 +32,7 @@ WITH_POSITIONS = [
 
 
 def test_there_are_configs():
-    counts = {'mctformer': 4, 'more': 3, 'seco': 3, 'toco': 13, 'weaktr': 29}
+    counts = {'dupl': 5, 'mctformer': 4, 'more': 3, 'seco': 3, 'toco': 13, 'weaktr': 29}
     assert Counter(path.parent.name for path in CONFIGS) == counts
     assert len(SECOND_STAGES) == 15
     assert {*SECOND_STAGES} - {*WITH_POSITIONS} == {
@@ -101,8 +101,10 @@ def test_model_builds_and_its_parts_fit(cfg):
     model = MODELS.build(cfg.model)
     assert model.num_classes == len(classes) + 1
     if isinstance(model, CAMSegmentor) and model.views:
-        views = cfg.train_dataloader.dataset.pipeline[1]
-        assert {*model.views} == {*views.free, *views.aligned}, 'the loss needs these views and no other'
+        views = TRANSFORMS.build(cfg.train_dataloader.dataset.pipeline[1])
+        assert {*model.views} == {*views.free, *views.aligned, *views.derived}, (
+            'the loss needs these views and no other'
+        )
     if hasattr(model, 'local_crop_size'):
         assert model.local_crop_size < min(crop)
 

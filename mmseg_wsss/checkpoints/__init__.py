@@ -3,11 +3,12 @@
 from .download import cache_folder, fetch
 from .files import checked, read_checkpoint, read_weights, unchecked, write_weights
 from .key_table import KeyTable, renamed, report_problems
-from .published_layouts import CLIP, LAYOUTS, MCTFORMER_PLUS, MORE, SECO, TIMM, TOCO, WEAKTR_CAM, WEAKTR_SEG
+from .published_layouts import CLIP, DUPL, LAYOUTS, MCTFORMER_PLUS, MORE, SECO, TIMM, TOCO, WEAKTR_CAM, WEAKTR_SEG
 from .zoo import ZOO, Weights, address, find
 
 __all__ = [
     'CLIP',
+    'DUPL',
     'LAYOUTS',
     'MCTFORMER_PLUS',
     'MORE',

@@ -227,6 +227,27 @@ MORE = KeyTable(
 )
 """Published MoRe <-> ``MoRe`` with ``FCNHead`` and ``ClassGraph``."""
 
+DUPL = KeyTable(
+    layout='published DuPL',
+    names={
+        f'{branch}.{theirs}': f'{branch}.{ours}'
+        for branch in ('branch1', 'branch2')
+        for theirs, ours in {
+            **names(_VIT + _FINAL_NORM, theirs='encoder.', ours='backbone.'),
+            **names(_TOCO_HEADS),
+        }.items()
+    },
+    only_ours={
+        **{
+            f'{branch}.decode_head.{layer}.bias': Constant(0.0, (f'{branch}.decoder.{conv}.weight',))
+            for branch in ('branch1', 'branch2')
+            for layer, conv in {'convs.0.conv': 'conv6', 'convs.1.conv': 'conv7', 'conv_seg': 'conv8'}.items()
+        },
+        '_extra_state': Constant(20000, unused=True),
+    },
+)
+"""Published DuPL <-> ``DuPL`` with ``FCNHead``."""
+
 LAYOUTS = {
     'toco': TOCO,
     'weaktr-cam': WEAKTR_CAM,
@@ -234,4 +255,5 @@ LAYOUTS = {
     'mctformer-plus': MCTFORMER_PLUS,
     'seco': SECO,
     'more': MORE,
+    'dupl': DUPL,
 }

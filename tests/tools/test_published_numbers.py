@@ -26,6 +26,7 @@ NUMBERS = {
     'SeCo README': 3, 'SeCo log': 3,
     'WeakTr Table 2': 8, 'WeakTr Table 3': 2, 'WeakTr Table 4': 12, 'WeakTr Table 5': 7, 'WeakTr Table 6': 5,
     'WeakTr Table 8': 5, 'WeakTr Table 9': 2, 'MCTformer+': 1, 'MoRe': 7,
+    'DuPL README': 6, 'DuPL log': 18,
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    layouts = ['toco', 'weaktr-cam', 'weaktr-seg', 'mctformer-plus', 'seco', 'more']
+    layouts = ['toco', 'weaktr-cam', 'weaktr-seg', 'mctformer-plus', 'seco', 'more', 'dupl']
     parser.add_argument('layout', choices=layouts, help='which network')
     parser.add_argument('source', metavar='IN', help='checkpoint, path or URL')
     parser.add_argument('target', metavar='OUT', help='.pth or .safetensors to write')

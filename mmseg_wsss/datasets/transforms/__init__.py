@@ -5,7 +5,7 @@ from .formatting import PackWSSSInputs
 from .load_ground_truth import LoadGroundTruth
 from .load_image import LoadImage, LoadMask, read_image
 from .load_image_labels import LoadImageLabels
-from .photometry import DINOPhotometry
+from .photometry import DINOPhotometry, StrongPhotometry
 from .views import MultiView
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     'RandomScale',
     'ResizeToFill',
     'ResizeToFit',
+    'StrongPhotometry',
     'read_image',
 ]

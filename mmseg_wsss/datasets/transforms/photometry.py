@@ -1,5 +1,8 @@
 """Colour changes without a change of geometry."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import cv2
 import numpy as np
 import torch
@@ -7,6 +10,20 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+
+def _inside_valid_box(results: dict, change: Callable[[np.ndarray], np.ndarray]) -> dict:
+    """Replace ``img`` by what ``change`` makes of the part that shows the image; padding becomes 0."""
+    image = results['img']
+    h0, h1, w0, w1 = results.get('valid_box', (0, image.shape[0], 0, image.shape[1]))
+    changed = change(image[h0:h1, w0:w1])
+    if changed.shape != image.shape:
+        padded = np.zeros_like(image)
+        padded[h0:h1, w0:w1] = changed
+        changed = padded
+    results['img'] = changed
+    return results
 
 
 @TRANSFORMS.register_module()
@@ -51,15 +68,7 @@ class DINOPhotometry(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Change the colours inside ``valid_box``; the padding stays black."""
-        image = results['img']
-        h0, h1, w0, w1 = results.get('valid_box', (0, image.shape[0], 0, image.shape[1]))
-        changed = self._change(image[h0:h1, w0:w1])
-        if changed.shape != image.shape:
-            padded = np.zeros_like(image)
-            padded[h0:h1, w0:w1] = changed
-            changed = padded
-        results['img'] = changed
-        return results
+        return _inside_valid_box(results, self._change)
 
     def _change(self, image: np.ndarray) -> np.ndarray:
         """Change a BGR image (h, w, 3); jitter and gray depend on the channel order and get RGB."""
@@ -78,3 +87,56 @@ class DINOPhotometry(BaseTransform):
             f'{type(self).__name__}(blur_prob={self.blur_prob}, solarize_prob={self.solarize_prob}, '
             f'jitter_prob={self.jitter_prob}, gray_prob={self.gray_prob})'
         )
+
+
+@TRANSFORMS.register_module()
+class StrongPhotometry(BaseTransform):
+    """RandAugment (https://arxiv.org/abs/1909.13719) with colours alone, as DuPL uses it for its strong view.
+
+    ``num_ops`` of seven operations are drawn with replacement and applied in that order: AutoContrast, Equalize,
+    Posterize, Color, Contrast, Brightness, Sharpness. The magnitude goes evenly through the range of an operation: 0 to
+    6 bits for Posterize, factors of 0.1 to 1.9 for the last four (published: 10 of 30, so 2 bits and a factor of 0.7).
+
+    Like :class:`DINOPhotometry` it changes the image inside ``valid_box`` alone and uses torch's global random state.
+    (The published code changes the padding too, which then counts in the histograms of AutoContrast and Equalize.)
+
+    Replaces ``img`` (uint8 BGR (H, W, 3)); the previous array is not modified.
+
+    Args:
+        num_ops: how many operations.
+        magnitude: from 0 to 30.
+
+    Raises:
+        ValueError: ``num_ops`` is negative or the magnitude is not in 0..30.
+    """
+
+    def __init__(self, *, num_ops: int = 5, magnitude: int = 10) -> None:
+        if num_ops < 0 or not 0 <= magnitude <= 30:
+            raise ValueError(f'num_ops must be 0 or more and magnitude in 0..30, got {num_ops} and {magnitude}')
+        self.num_ops, self.magnitude = num_ops, magnitude
+        bits, factor = int(magnitude / 30 * 6), 0.1 + magnitude / 30 * 1.8
+        # on Pillow images torchvision calls Pillow's own operations, those of the published code
+        self.operations = (
+            functional.autocontrast,
+            functional.equalize,
+            partial(functional.posterize, bits=bits),
+            partial(functional.adjust_saturation, saturation_factor=factor),
+            partial(functional.adjust_contrast, contrast_factor=factor),
+            partial(functional.adjust_brightness, brightness_factor=factor),
+            partial(functional.adjust_sharpness, sharpness_factor=factor),
+        )
+
+    def transform(self, results: dict) -> dict:
+        """Change the colours inside ``valid_box``; the padding stays black."""
+        drawn = torch.randint(len(self.operations), (self.num_ops,)).tolist()
+        return _inside_valid_box(results, lambda image: self.apply(image, drawn))
+
+    def apply(self, image: np.ndarray, drawn: Sequence[int]) -> np.ndarray:
+        """The operations of these indices on a BGR image (h, w, 3)."""
+        rgb = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        for index in drawn:
+            rgb = self.operations[index](rgb)
+        return cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(num_ops={self.num_ops}, magnitude={self.magnitude})'

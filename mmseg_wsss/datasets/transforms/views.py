@@ -1,5 +1,6 @@
 """Several views of one image: geometry once, photometry per view."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mmcv.transforms import BaseTransform, Compose
@@ -13,7 +14,8 @@ class MultiView(BaseTransform):
     """Build named training views so that masks, valid box, main crop and aligned views refer to the same pixels.
 
     ``geometry`` (flip, scale, crop) runs once on the loaded image, and on ``gt_seg_map`` if present. The main crop and
-    every aligned view are that one result, each with its own photometry. A free view has its own pipeline, which starts
+    every aligned view are that one result, each with its own photometry. A derived view is the finished main crop with
+    further photometry. A free view has its own pipeline, which starts
     from the whole loaded image; no pixel-wise label refers to it.
 
     Sets ``img`` and ``views``, a dict of the named views, all uint8 BGR (H, W, 3). An empty list is a view without
@@ -24,6 +26,7 @@ class MultiView(BaseTransform):
             flip or resize would make its ``valid_box`` wrong.
         img: transforms of the main crop, photometry only.
         aligned: name -> transforms of a view of the same pixels, photometry only.
+        derived: name -> transforms of the main crop after its own, photometry only.
         free: name -> geometry and photometry of an independent view.
 
     Raises:
@@ -36,6 +39,7 @@ class MultiView(BaseTransform):
         geometry: Sequence[dict],
         img: Sequence[dict],
         aligned: Mapping[str, Sequence[dict]] | None = None,
+        derived: Mapping[str, Sequence[dict]] | None = None,
         free: Mapping[str, Sequence[dict]] | None = None,
     ) -> None:
         self.geometry = _compose(geometry)
@@ -44,9 +48,12 @@ class MultiView(BaseTransform):
                 'RandomPadCrop must be the last transform of geometry: a later one makes its valid_box wrong'
             )
         self.img = _compose(img)
-        self.aligned = {name: _compose(transforms) for name, transforms in (aligned or {}).items()}
-        self.free = {name: _compose(transforms) for name, transforms in (free or {}).items()}
-        twice = sorted(({'img'} & (self.aligned.keys() | self.free.keys())) | (self.aligned.keys() & self.free.keys()))
+        self.aligned, self.derived, self.free = (
+            {name: _compose(transforms) for name, transforms in (views or {}).items()}
+            for views in (aligned, derived, free)
+        )
+        names = Counter(['img', *self.aligned, *self.derived, *self.free])
+        twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
             raise ValueError(f'every view needs a name of its own, but {", ".join(twice)} is given twice')
 
@@ -58,11 +65,14 @@ class MultiView(BaseTransform):
         results['img'] = self.img(dict(crop))['img']
         results['views'] = {name: view(dict(loaded))['img'] for name, view in self.free.items()}
         results['views'] |= {name: view(dict(crop))['img'] for name, view in self.aligned.items()}
+        crop['img'] = results['img']
+        results['views'] |= {name: view(dict(crop))['img'] for name, view in self.derived.items()}
         return results
 
     def __repr__(self) -> str:
         return (
-            f'{type(self).__name__}(geometry={self.geometry}, img={self.img}, aligned={self.aligned}, free={self.free})'
+            f'{type(self).__name__}(geometry={self.geometry}, img={self.img}, aligned={self.aligned}, '
+            f'derived={self.derived}, free={self.free})'
         )
 
 

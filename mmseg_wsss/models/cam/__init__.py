@@ -5,7 +5,7 @@ from .attention_fusion import attention_map, class_attention, received_attention
 from .local_crops import FOREGROUND, cam_to_roi, cut_crops, is_positive, sample_corners
 from .patch_tags import MIXED, patch_tags
 from .present_classes import PresentClasses
-from .pseudo_label import cam_to_label, pair_relation, refined_label, valid_mask
+from .pseudo_label import cam_to_label, falling_threshold, pair_relation, refined_label, valid_mask
 from .rank_pooling import rank_weighted_mean
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     'class_attention',
     'conv_cam',
     'cut_crops',
+    'falling_threshold',
     'is_positive',
     'multi_scale_cam',
     'normalize_cam',

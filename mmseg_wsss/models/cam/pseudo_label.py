@@ -1,5 +1,6 @@
 """From CAMs to labels: thresholds, token relations, refined pseudo-labels (ToCo, https://arxiv.org/abs/2303.01267)."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -28,22 +29,37 @@ def valid_mask(boxes: Sequence[Sequence[int]], size: Sequence[int], device: torc
     return inside_rows[:, :, None] & inside_cols[:, None, :]
 
 
-def cam_to_label(cam: Tensor, *, low: float, high: float, valid: Tensor | None = None) -> Tensor:
+def cam_to_label(cam: Tensor, *, low: float, high: float | Tensor, valid: Tensor | None = None) -> Tensor:
     """Threshold CAMs into labels (ToCo section 4.2).
 
     Args:
         cam: (B, C, h, w) in [0, 1], already multiplied by the image-level labels.
         low: a class maximum <= low is background.
         high: a class maximum > high is foreground; what lies between is uncertain (255). ``low == high`` leaves none.
+            One number, or one per image (B,).
         valid: bool (B, h, w); outside it everything is 255.
 
     Returns:
         long (B, h, w) with 0, 1..C and 255.
     """
     score, index = cam.max(dim=1)
-    label = torch.where(score > high, index + 1, IGNORE)
+    label = torch.where(score > _per_image(high), index + 1, IGNORE)
     label = torch.where(score <= low, BACKGROUND, label)
     return label if valid is None else torch.where(valid, label, IGNORE)
+
+
+def falling_threshold(step: int, *, start: float, end: Tensor, length: int) -> Tensor:
+    """Upper thresholds of the classes: cosine from ``start`` in step 0 to ``end`` (C,) in step ``length - 1``.
+
+    They are constant before and after (DuPL, https://arxiv.org/abs/2403.11184).
+    """
+    progress = min(max(step, 0), length - 1) / (length - 1)
+    return start + (end - start) * (0.5 - 0.5 * math.cos(math.pi * progress))
+
+
+def _per_image(threshold: float | Tensor) -> float | Tensor:
+    """One threshold per image (B,) in the shape of its maps; one number stays as it is."""
+    return threshold[:, None, None] if isinstance(threshold, Tensor) else threshold
 
 
 def pair_relation(label: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +86,7 @@ def refined_label(
     refiner: Callable[[Tensor, Tensor], Tensor],
     *,
     low: float,
-    high: float,
+    high: float | Tensor,
     valid: Tensor,
 ) -> Tensor:
     """Pseudo-labels of the segmentation branch (ToCo section 4.4).
@@ -84,7 +100,7 @@ def refined_label(
         images: (B, 3, H, W) in [0, 1].
         scores: image-level labels (B, C).
         refiner: images, scores -> scores.
-        low, high: background thresholds.
+        low, high: background thresholds; ``high`` may be one per image (B,).
         valid: bool (B, H, W); outside it the label is 255.
 
     Returns:
@@ -96,7 +112,8 @@ def refined_label(
     small_images = F.interpolate(images, size=half, mode='bilinear', align_corners=False)
     absent = F.pad(scores == 0, (1, 0))[:, :, None, None]  # background is always present
     # both thresholds in one batch: (2B, C + 1, h, w)
-    stacked = torch.cat([F.pad(small_cam, (0, 0, 0, 0, 1, 0), value=background) for background in (high, low)])
+    backgrounds = [torch.zeros_like(small_cam[:, 0]) + _per_image(threshold) for threshold in (high, low)]
+    stacked = torch.cat([torch.cat((background[:, None], small_cam), dim=1) for background in backgrounds])
     probability = stacked.masked_fill(absent.repeat(2, 1, 1, 1), float('-inf')).softmax(dim=1)
     refined = refiner(small_images, probability)
     full = F.interpolate(refined, size=(height, width), mode='bilinear', align_corners=False)

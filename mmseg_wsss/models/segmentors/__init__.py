@@ -1,6 +1,7 @@
 """Segmentors: the `loss()` of each follows the figure of its paper."""
 
 from .base import CAMSegmentor, StartedLosses
+from .dupl import DuPL
 from .first_stage import FirstStage
 from .mctformer import MCTformer
 from .more import MoRe
@@ -12,6 +13,7 @@ from .weaktr import WeakTr
 
 __all__ = [
     'CAMSegmentor',
+    'DuPL',
     'FirstStage',
     'MCTformer',
     'MoRe',

@@ -115,7 +115,8 @@ class StartedLosses:
         starts: first iteration, counted from 0, in which each loss counts.
         iteration: number of training steps made; saved with the weights, so a resumed training continues with the same
             losses, and one that starts from a finished checkpoint (``load_from``) has all losses on from its start.
-        trains: names of the losses that are on -> names of the modules that learn by that loss alone.
+        trains: names of the losses that are on -> names of the modules that learn by that loss alone, as
+            ``named_modules`` has them.
     """
 
     starts: dict[str, int]
@@ -154,7 +155,7 @@ class StartedLosses:
         process of a distributed training has the same gradients, whatever wraps the model.
         """
         waiting = {name for loss, names in self.trains.items() if not self.has_begun(loss) for name in names}
-        modules = [module for name, module in self.named_children() if name in waiting]
+        modules = [module for name, module in self.named_modules() if name in waiting]
         trained = [one for module in modules for one in module.parameters() if one.requires_grad]
         return dict(loss_not_begun=0 * sum(one.sum() for one in trained)) if trained else {}
 

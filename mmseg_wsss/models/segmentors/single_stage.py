@@ -60,12 +60,8 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
             raise ValueError(f'cam_thresholds must be 0 <= low < high <= 1, got {cam_thresholds}')
         if loss_reg and not refiner:
             raise ValueError('loss_reg needs refiner: where a pixel has a pseudo-label, the energy pulls less')
-        head = type(self.decode_head)
-        if loss_reg and (head.loss, head.loss_by_feat) != (BaseDecodeHead.loss, BaseDecodeHead.loss_by_feat):
-            raise ValueError(
-                f'loss_reg needs the logits that the segmentation loss is made of; {head.__name__} makes its '
-                'loss differently. Set loss_reg=None or use another decode_head'
-            )
+        if loss_reg:
+            self.require_logits('loss_reg')
         fit = dict(num_classes=num_classes, in_channels=token_width(self.backbone))
         self.cam_head = MODELS.build(completed(cam_head, 'cam_head', **fit))
         if self.cam_head.num_classes + 1 != self.num_classes:
@@ -79,6 +75,19 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         self.cam_scales = tuple(cam_scales)
         if self.refiner:
             self.trains['loss_seg'] = ('neck', 'decode_head', 'auxiliary_head')
+
+    def require_logits(self, loss: str) -> None:
+        """Refuse a decode head whose own loss is not made of its logits, for a ``loss`` that uses them too.
+
+        Raises:
+            ValueError: the decode head has a loss of its own.
+        """
+        head = type(self.decode_head)
+        if (head.loss, head.loss_by_feat) != (BaseDecodeHead.loss, BaseDecodeHead.loss_by_feat):
+            raise ValueError(
+                f'{loss} needs the logits that the segmentation loss is made of; {head.__name__} makes its '
+                f'loss differently. Set {loss}=None or use another decode_head'
+            )
 
     def set_starts(self, starts: Starts | None, names: Sequence[str]) -> None:
         """As in the contract; the dense energy cannot start before the segmentation loss, whose logits it uses."""
@@ -129,20 +138,26 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         boxes = [sample.metainfo.get('valid_box', (0, size[0], 0, size[1])) for sample in data_samples]
         return valid_mask(boxes, size, images.device)
 
-    def token_relation(self, grid: Sequence[int], cam: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def token_relation(
+        self, grid: Sequence[int], cam: Tensor, valid: Tensor, *, high: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Which pairs of tokens have the same or different labels by a CAM, for patch token contrast.
 
         Args:
             grid: (h, w) of the tokens.
             cam: (B, K, H, W), masked by image-level labels.
             valid: bool (B, H, W), which pixels show the image.
+            high: upper threshold of each image (B,), by default that of ``cam_thresholds``.
 
         Returns:
             positive, negative: bool (B, h * w, h * w), see ``pair_relation``.
         """
-        return pair_relation(self.token_label(grid, cam, valid, low=self.low, high=self.high))
+        high = self.high if high is None else high
+        return pair_relation(self.token_label(grid, cam, valid, low=self.low, high=high))
 
-    def token_label(self, grid: Sequence[int], cam: Tensor, valid: Tensor, *, low: float, high: float) -> Tensor:
+    def token_label(
+        self, grid: Sequence[int], cam: Tensor, valid: Tensor, *, low: float, high: float | Tensor
+    ) -> Tensor:
         """Labels (B, h, w) of the tokens of a grid with 0, 1..K and 255; see ``cam_to_label`` for the thresholds.
 
         Args:
@@ -154,14 +169,18 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         token_valid = F.interpolate(valid[:, None].float(), size=tuple(grid), mode='nearest-exact')[:, 0] > 0
         return cam_to_label(token_cam, low=low, high=high, valid=token_valid)
 
-    def pseudo_label(self, unit: Tensor, cam: Tensor, present: PresentClasses, valid: Tensor) -> Tensor:
+    def pseudo_label(
+        self, unit: Tensor, cam: Tensor, present: PresentClasses, valid: Tensor, *, high: Tensor | None = None
+    ) -> Tensor:
         """Refined labels (B, H, W) with 0, 1..C and 255, of CAMs (B, K, H, W) of the present classes.
 
         Args:
             unit: the images (B, 3, H, W) in [0, 1], of ``data_preprocessor.to_unit``.
             cam, present, valid: of :meth:`training_cams`, :meth:`present_classes` and :meth:`valid_mask`.
+            high: upper threshold of each image (B,), by default that of ``cam_thresholds``.
         """
-        label = refined_label(cam, unit, present.score, self.refiner, low=self.low, high=self.high, valid=valid)
+        high = self.high if high is None else high
+        label = refined_label(cam, unit, present.score, self.refiner, low=self.low, high=high, valid=valid)
         return present.to_class(label)
 
     def segmentation_losses(
@@ -172,22 +191,26 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
         *,
         unit: Tensor,
         valid: Tensor,
+        logits: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The heads' own losses on labels (B, H, W) and, once it has started, the dense energy of the same logits.
 
-        The labels are written into copies of the samples, so that every mmseg decode head works unchanged.
+        The labels are written into copies of the samples, so that every mmseg decode head works unchanged. If the
+        method already has the ``logits`` of the decode head, which must then have mmseg's common loss, they are used.
         """
         samples = [
             SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=one[None]))
             for sample, one in zip(data_samples, label, strict=True)
         ]
         feats = self.neck(maps) if self.with_neck else maps
-        if self.loss_reg is None or not self.has_begun('loss_reg'):
+        with_energy = self.loss_reg is not None and self.has_begun('loss_reg')
+        if logits is None and not with_energy:
             losses = self._decode_head_forward_train(feats, samples)
         else:
-            logits = self.decode_head(feats)
-            energy = self.loss_reg(unit, logits, label, valid)
-            losses = dict(add_prefix(self.decode_head.loss_by_feat(logits, samples), 'decode'), loss_reg=energy)
+            logits = self.decode_head(feats) if logits is None else logits
+            losses = add_prefix(self.decode_head.loss_by_feat(logits, samples), 'decode')
+        if with_energy:
+            losses['loss_reg'] = self.loss_reg(unit, logits, label, valid)
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(feats, samples))
         return losses

@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.transforms import v2
 
-from mmseg_wsss.datasets.transforms import DINOPhotometry
+from mmseg_wsss.datasets.transforms import DINOPhotometry, StrongPhotometry
 
 
 def picture(height=32, width=40):
@@ -158,3 +158,64 @@ def test_thin_images(shape):
 def test_probabilities_are_checked(name, value):
     with pytest.raises(ValueError, match=f'{name} is a probability, but {value}'):
         DINOPhotometry(**{'blur_prob': 0, name: value})
+
+
+def test_strong_operations_are_the_recorded_ones(golden):
+    g = golden('dupl_strong_ops')
+    image = g.pop('image_u8').numpy().astype(np.uint8)[..., ::-1]
+    assert len(g) == len(StrongPhotometry().operations) == 7
+    for index, (name, expected) in enumerate(g.items()):
+        found = StrongPhotometry().apply(image, [index])
+        np.testing.assert_array_equal(found[..., ::-1], expected.numpy().astype(np.uint8), err_msg=name)
+
+
+def test_strong_view_is_the_recorded_one(golden):
+    """The recording is normalised and flipped."""
+    g = golden('dupl_strong')
+    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    for image, drawn, expected in zip(g['image_u8'], g['ops'].long().tolist(), g['augmented'], strict=True):
+        assert len(drawn) == StrongPhotometry().num_ops
+        found = StrongPhotometry().apply(image.numpy().astype(np.uint8)[..., ::-1], drawn)[:, ::-1, ::-1]
+        np.testing.assert_allclose(((found - mean) / std).transpose(2, 0, 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(('magnitude', 'bits', 'factor'), [(0, 0, 0.1), (4, 0, 0.34), (5, 1, 0.4), (30, 6, 1.9)])
+def test_magnitude_goes_through_the_ranges(magnitude, bits, factor):
+    settings = [one.keywords for one in StrongPhotometry(magnitude=magnitude).operations[2:]]
+    assert settings[0] == {'bits': bits}
+    assert [value for each in settings[1:] for value in each.values()] == pytest.approx([factor] * 4)
+
+
+def test_strong_draws_are_torchs_with_replacement():
+    transform, drawn = StrongPhotometry(num_ops=2), []
+    transform.operations = [lambda x, index=index: drawn.append(index) or x for index in range(7)]
+    for _ in range(300):
+        transform({'img': picture(2, 2)})
+    pairs = list(zip(drawn[::2], drawn[1::2], strict=True))
+    assert len(pairs) == 300
+    assert {*drawn} == {*range(7)}
+    assert any(first == second for first, second in pairs)
+    torch.manual_seed(3)
+    one = StrongPhotometry()({'img': picture()})['img']
+    torch.manual_seed(3)
+    np.testing.assert_array_equal(one, StrongPhotometry().apply(picture(), torch.randint(7, (5,)).tolist()))
+
+
+def test_strong_padding_stays_black_and_has_no_influence():
+    image, box = picture(), (4, 30, 10, 33)
+    padded = np.zeros_like(image)
+    padded[4:30, 10:33] = image[4:30, 10:33]
+    torch.manual_seed(1)
+    found = StrongPhotometry(num_ops=7)({'img': padded, 'valid_box': box})['img']
+    torch.manual_seed(1)
+    alone = StrongPhotometry(num_ops=7)({'img': np.ascontiguousarray(image[4:30, 10:33])})['img']
+    np.testing.assert_array_equal(found[4:30, 10:33], alone)
+    assert found.astype(int).sum() == alone.astype(int).sum()
+    np.testing.assert_array_equal(StrongPhotometry(num_ops=0)({'img': image})['img'], image)
+
+
+@pytest.mark.parametrize('settings', [{'num_ops': -1}, {'magnitude': -1}, {'magnitude': 31}])
+def test_impossible_strength_is_refused(settings):
+    with pytest.raises(ValueError, match=r'^num_ops must be 0 or more and magnitude in 0..30, got'):
+        StrongPhotometry(**settings)
+    assert repr(StrongPhotometry()) == 'StrongPhotometry(num_ops=5, magnitude=10)'

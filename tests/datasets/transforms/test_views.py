@@ -65,7 +65,25 @@ def test_every_view_starts_from_the_unchanged_crop(coordinates):
     np.testing.assert_array_equal(results['views']['whole'], image)
 
 
+def test_a_derived_view_continues_from_the_finished_crop(coordinates):
+    solarize = {'type': 'DINOPhotometry', 'blur_prob': 0.0, 'solarize_prob': 1.0}
+    image = coordinates(40, 50)
+    views = MultiView(geometry=[CROP], img=[solarize], derived={'same': [], 'twice': [solarize]})
+    for transform in (*views.img.transforms, *views.derived['twice'].transforms):
+        transform.color = lambda picture: picture  # no random jitter
+    results = views(loaded(image))
+    h0, h1, w0, w1 = results['valid_box']
+    inverted = np.where(image < 128, image, 255 - image)
+    np.testing.assert_array_equal(results['img'][h0:h1, w0:w1], inverted)
+    np.testing.assert_array_equal(results['views']['same'], results['img'])
+    twice = results['views']['twice']
+    np.testing.assert_array_equal(twice[h0:h1, w0:w1], np.where(inverted < 128, inverted, 255 - inverted))
+    assert twice.astype(int).sum() == twice[h0:h1, w0:w1].astype(int).sum(), 'the box reaches it'
+
+
 def test_a_name_is_given_to_one_view():
+    with pytest.raises(ValueError, match='but one is given twice'):
+        MultiView(geometry=[CROP], img=[], aligned={'one': []}, derived={'one': []})
     with pytest.raises(ValueError, match='every view needs a name of its own, but img, two is given twice'):
         MultiView(geometry=[CROP], img=[], aligned={'two': [], 'img': []}, free={'two': [], 'three': []})
 

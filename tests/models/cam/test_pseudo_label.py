@@ -1,9 +1,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from published import drawn_image
 
 from mmseg_wsss.models import PAR
-from mmseg_wsss.models.cam import cam_to_label, cam_to_roi, pair_relation, refined_label, valid_mask
+from mmseg_wsss.models.cam import cam_to_label, cam_to_roi, falling_threshold, pair_relation, refined_label, valid_mask
 
 LOW, HIGH = 0.25, 0.7
 
@@ -93,3 +94,53 @@ def test_recorded_pairs(golden):
     positive, negative = pair_relation(g['labels'])
     assert torch.equal(positive, g['pair_mask'] == 1)
     assert torch.equal(negative, g['pair_mask'] == 0)
+
+
+def masked(g, size):
+    cam = g['cams'] * g['image_labels'][:, :, None, None]
+    return cam, valid_mask(g['boxes'].long(), size, torch.device('cpu'))
+
+
+def test_recorded_label_with_a_threshold_per_image(golden):
+    g = golden('dupl_label')
+    cam, valid = masked(g, (24, 20))
+    label = cam_to_label(cam, low=LOW, high=g['image_thresholds'], valid=valid)
+    assert torch.equal(label, g['labels'].long())
+    assert not torch.equal(cam_to_label(cam, low=LOW, high=HIGH, valid=valid), label)
+
+
+def test_recorded_refined_label_with_a_threshold_per_image(golden):
+    g = golden('dupl_refined_label')
+    cam, valid = masked(g, (64, 80))
+    mean, std = (torch.tensor(each)[:, None, None] for each in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
+    images = (drawn_image(1702, 4, 64, 80) * std + mean).floor() / 255
+    scores, high = g['image_labels'], g['image_thresholds']
+    label = refined_label(cam, images, scores, PAR(), low=LOW, high=high, valid=valid)
+    assert torch.equal(label, g['labels'].long())
+
+
+def test_one_threshold_is_that_of_every_image():
+    cam, scores = torch.rand(3, 2, 12, 10), torch.ones(3, 2)
+    images, valid = torch.rand(3, 3, 12, 10), torch.ones(3, 12, 10, dtype=torch.bool)
+    every = torch.full((3,), 0.6)
+    assert torch.equal(cam_to_label(cam, low=LOW, high=0.6), cam_to_label(cam, low=LOW, high=every))
+    labels = [
+        refined_label(cam, images, scores, PAR(num_iter=2), low=LOW, high=high, valid=valid) for high in (0.6, every)
+    ]
+    assert torch.equal(*labels)
+
+
+def test_recorded_thresholds_of_the_classes(golden):
+    g = golden('dupl_thresholds')
+    for step, expected in zip(g['steps'].long().tolist(), g['thresholds'], strict=True):
+        found = falling_threshold(step, start=0.7, end=g['target'], length=18000)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_threshold_falls_from_its_first_to_its_last_step():
+    end = torch.tensor([0.5, 0.7])
+    for step, first in ((-3, 0.7), (0, 0.7), (2, 0.6), (4, 0.5), (5, 0.5), (99, 0.5)):
+        found = falling_threshold(step, start=0.7, end=end, length=5)
+        torch.testing.assert_close(found, torch.tensor([first, 0.7]))
+    quarter = falling_threshold(1, start=0.7, end=end, length=5)[0].item()
+    assert quarter == pytest.approx(0.7 - 0.2 * (0.5 - 0.5 * 2**-0.5))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from host_waits import Recorder
 from mmengine.optim import OptimWrapper
 from tiny_toco import SIZE, build_toco, make_batch, total
-from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).parents[3] / 'benchmarks'))
 
@@ -63,27 +63,6 @@ def test_sliding_windows_are_not_taken_for_the_image():
     with torch.no_grad():
         sample = model.predict(views['img'], samples)[0]
     torch.testing.assert_close(sample.cam.data[2], model.cams(views['img'])['cam'][0, 2])
-
-
-class Recorder(TorchDispatchMode):
-    """Notes the operations that make the host wait for a device, and the tensors made of Python's numbers."""
-
-    WAIT = ('_local_scalar_dense', 'nonzero', 'is_nonzero', 'masked_select', 'unique', '_unique2', 'equal')
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits, self.from_host = [], 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        name = function.overloadpacket.__name__
-        by_mask = name in ('index', 'index_put', 'index_put_') and any(
-            index is not None and index.dtype == torch.bool for index in args[1]
-        )
-        if name in self.WAIT or by_mask:
-            self.waits.append(name)
-        self.from_host += name == 'lift_fresh'
-        return result
 
 
 def test_the_host_waits_for_the_device_for_the_accuracy_of_mmsegs_heads_alone():
