@@ -4,7 +4,7 @@ Reproduces: nothing published; the recipe of MCTformer+ (arXiv 2308.03005) scale
             crops of 224, 588 iterations of 32 images (6 epochs), crop and flip without RandAugment and erasing, the
             rate of WeakTr's config for the same images (7.5e-5) with a cosine from the first iteration, bfloat16.
 Expected:   not run
-Time:       not run; about that of weaktr-cam_deit-t16_1xb32-588_voc12-animals-224x224.py
+Time:       not run
 Command:    CONFIG=configs/mctformer/mctformer-cam_deit-t16_1xb32-588_voc12-animals-224x224.py
             python tools/train.py $CONFIG --work-dir work_dirs/mctformer_animals/cam
             python tools/test.py $CONFIG work_dirs/mctformer_animals/cam/iter_588.pth

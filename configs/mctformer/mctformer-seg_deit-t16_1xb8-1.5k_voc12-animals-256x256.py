@@ -2,7 +2,7 @@
 
 Reproduces: nothing published; WeakTr's second stage on the labels of MCTformer+, whose own is DeepLab with ResNet38.
 Expected:   not run
-Time:       that of weaktr-seg_deit-t16_1xb8-1.5k_voc12-animals-256x256.py (docs/results/weaktr_voc12-animals.md)
+Time:       not run
 Command:    python tools/run_two_stage.py \\
                 configs/mctformer/mctformer-cam_deit-t16_1xb32-588_voc12-animals-224x224.py \\
                 configs/mctformer/mctformer-seg_deit-t16_1xb8-1.5k_voc12-animals-256x256.py \\

@@ -1,4 +1,4 @@
-"""MoRe, DeiT-Tiny/16, six classes of PASCAL VOC 2012, crops of 256: a run that two CPU cores finish in about an hour.
+"""MoRe, DeiT-Tiny/16, six classes of PASCAL VOC 2012, crops of 256, on a CPU.
 
 Reproduces: nothing published; the recipe of MoRe (AAAI 2025) scaled down, with the uncertain tokens themselves.
             Different from it: crops of 256, 2,400 iterations of 8 images, rate 1e-4, training CAMs from scales 1 and

@@ -1,4 +1,4 @@
-"""SeCo, DeiT-Tiny/16, six classes of PASCAL VOC 2012, crops of 256: a run for two CPU cores.
+"""SeCo, DeiT-Tiny/16, six classes of PASCAL VOC 2012, crops of 256, on a CPU.
 
 Reproduces: nothing published; the recipe of SeCo (CVPR 2024) in its corrected form, scaled down as ToCo's for these
             classes: 256-pixel crops of images whose longer side is 288 times 0.5-2, patches of 48, 2,400 iterations of

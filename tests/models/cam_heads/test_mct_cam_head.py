@@ -111,5 +111,5 @@ def test_impossible_settings_are_refused(arguments, message):
 
 
 def test_settings_at_their_limits():
-    for arguments in (dict(decay=0), dict(decay=1), dict(num_blocks=1)):
-        build(**arguments)
+    assert [build(decay=decay).decay for decay in (0, 1)] == [0, 1]
+    assert build(num_blocks=1).num_blocks == 1

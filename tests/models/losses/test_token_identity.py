@@ -124,4 +124,5 @@ def test_impossible_settings_are_refused(arguments, message):
 
 
 def test_smallest_possible_settings():
-    TokenIdentityLoss(temperature=sys.float_info.min, blocks=1)
+    loss = TokenIdentityLoss(temperature=sys.float_info.min, blocks=1)
+    assert (loss.temperature, loss.blocks) == (sys.float_info.min, 1)

@@ -337,8 +337,11 @@ def test_impossible_settings_are_refused(changes, message):
 
 
 def test_smallest_possible_settings():
-    build_dupl(end_thresholds=1.0, threshold_iters=2, starts=dict(loss_seg=3, loss_consistency=3))
-    build_dupl(aux_cam_head=None, loss_ptc=None, starts=dict(loss_seg=3, final_cam=3, loss_consistency=3))
+    model = build_dupl(end_thresholds=1.0, threshold_iters=2, starts=dict(loss_seg=3, loss_consistency=3))
+    assert (model.end_thresholds == 1).all()
+    assert model.threshold_iters == 2
+    model = build_dupl(aux_cam_head=None, loss_ptc=None, starts=dict(loss_seg=3, final_cam=3, loss_consistency=3))
+    assert 'loss_ptc' not in model.trains
 
 
 def test_the_filter_sees_the_losses_of_the_foreground_and_no_gradient():
