@@ -59,6 +59,11 @@ ZOO = (
         '9c5b0e85',
     ),
     _named('mae_base', f'{_FACEBOOK}/mae/pretrain/mae_pretrain_vit_base.pth'),
+    Weights(
+        'clip_vit_base',
+        'https://huggingface.co/openai/clip-vit-base-patch16/resolve/main/pytorch_model.bin',
+        'openai_clip-vit-base-patch16.bin',
+    ),
     _named('dino_small', f'{_FACEBOOK}/dino/dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth'),
 )
 

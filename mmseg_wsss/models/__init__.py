@@ -9,6 +9,7 @@ from .cam_heads import (
     MapPooledWeights,
     MCTCAMHead,
     OutputPooledWeights,
+    TextCAMHead,
 )
 from .data_preprocessor import WSSSDataPreProcessor
 from .decode_heads import AtrousSumHead, MaskTransformerHead
@@ -29,8 +30,10 @@ from .losses import (
     UncertainTokenLoss,
 )
 from .projectors import ClassGraph, EMAProjector
-from .refiners import PAR, DenseCRF, ExactCRF, LabelCRF
+from .refiners import PAR, DenseCRF, ExactCRF, FeatureAffinity, LabelCRF
 from .segmentors import (
+    CLIPCAM,
+    CAMOnly,
     CAMSegmentor,
     DuPL,
     FirstStage,
@@ -46,10 +49,12 @@ from .segmentors import (
 from .tta import MaxScaleTTA, MeanSoftmaxTTA
 
 __all__ = [
+    'CLIPCAM',
     'PAR',
     'AAFCAMHead',
     'AtrousSumHead',
     'BalancedCrossEntropyLoss',
+    'CAMOnly',
     'CAMSegmentor',
     'CertainTokenLoss',
     'ClassGraph',
@@ -62,6 +67,7 @@ __all__ = [
     'EMAProjector',
     'EqualWeights',
     'ExactCRF',
+    'FeatureAffinity',
     'FeatureDiscrepancyLoss',
     'FirstStage',
     'FixedQueryWeights',
@@ -84,6 +90,7 @@ __all__ = [
     'SeCo',
     'SingleStage',
     'StartedLosses',
+    'TextCAMHead',
     'ToCo',
     'TokenIdentityLoss',
     'TokenViT',

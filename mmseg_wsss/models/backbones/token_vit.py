@@ -30,12 +30,14 @@ class SelfAttention(NamedTuple):
         query, key: (B, heads, n, d).
         output: what the attention adds to the tokens, before drop path, (B, n, D).
         tokens: what the block returns, before a final norm, (B, n, D).
+        block: index of the block.
     """
 
     query: Tensor
     key: Tensor
     output: Tensor
     tokens: Tensor
+    block: int = 0
 
 
 class Tokens(NamedTuple):
@@ -235,7 +237,7 @@ class TokenViT(VisionTransformer):
                 x = self._block(layer, x)
             else:
                 x, attention = _recorded_block(layer, x)
-                recorded.append(record(attention))
+                recorded.append(record(attention._replace(block=index)))
             if index == self.num_layers - 1 and self.final_norm:
                 x = self.ln1(x)
             if index in self.out_indices:

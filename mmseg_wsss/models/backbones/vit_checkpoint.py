@@ -44,6 +44,55 @@ def _clip_image_encoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return encoder
 
 
+_HF_NAMES = {
+    'embeddings.class_embedding': 'class_embedding',
+    'embeddings.patch_embedding.weight': 'conv1.weight',
+    'embeddings.position_embedding.weight': 'positional_embedding',
+    'pre_layrnorm.': 'ln_pre.',  # the library's own spelling
+    'post_layernorm.': 'ln_post.',
+    'encoder.layers.': 'transformer.resblocks.',
+    'self_attn.out_proj.': 'attn.out_proj.',
+    'layer_norm1.': 'ln_1.',
+    'layer_norm2.': 'ln_2.',
+    'mlp.fc1.': 'mlp.c_fc.',
+    'mlp.fc2.': 'mlp.c_proj.',
+}
+
+
+def _openai_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Hugging Face's CLIP under OpenAI's names, of the image encoder alone; other files stay as they are."""
+    if not any(key.startswith('vision_model.') for key in state):
+        return state
+    renamed_state = {}
+    for key, value in state.items():
+        if key.startswith('vision_model.') and not key.endswith('position_ids'):
+            name = key.removeprefix('vision_model.')
+            for theirs, ours in _HF_NAMES.items():
+                name = name.replace(theirs, ours)
+            renamed_state[_CLIP_PREFIX + name] = value
+    for key in [key for key in renamed_state if '.self_attn.q_proj.' in key]:
+        parts = [renamed_state.pop(key.replace('q_proj', f'{part}_proj')) for part in 'qkv']
+        renamed_state[key.replace('self_attn.q_proj.', 'attn.in_proj_')] = torch.cat(parts)
+    if 'visual_projection.weight' in state:
+        renamed_state[f'{_CLIP_PREFIX}proj'] = state['visual_projection.weight'].T
+    return renamed_state
+
+
+def read_clip_projection(path: str) -> Tensor:
+    """The projection (E, D) of CLIP's image encoder into the space that it shares with texts.
+
+    Args:
+        path: path or URL of a file with OpenAI's, OpenCLIP's or Hugging Face's names.
+
+    Raises:
+        ValueError: it has none.
+    """
+    state = _openai_names(read_weights(unchecked(path)))
+    if f'{_CLIP_PREFIX}proj' not in state:
+        raise ValueError(f'{path} has no projection (visual.proj or visual_projection.weight): it is not a CLIP file')
+    return state[f'{_CLIP_PREFIX}proj'].float().T.contiguous()
+
+
 def read_vit_state_dict(path: str) -> dict[str, Tensor]:
     """Read a checkpoint (path or URL) and return the transformer's weights in float32 under mmpretrain's names.
 
@@ -55,7 +104,7 @@ def read_vit_state_dict(path: str) -> dict[str, Tensor]:
     """
     state = {
         re.sub(r'^(module\.)?(backbone\.|encoder\.)?', '', key): value.float()
-        for key, value in read_weights(path).items()
+        for key, value in _openai_names(read_weights(path)).items()
     }
     if f'{_CLIP_PREFIX}class_embedding' in state:
         state = _clip_image_encoder(state)

@@ -1,6 +1,7 @@
 """Pure functions on class activation maps (CAM, https://arxiv.org/abs/1512.04150), without a registry."""
 
 from .activation import conv_cam, multi_scale_cam, normalize_cam, scale_bicubic, scale_bilinear
+from .affinity import balanced, component_boxes, feature_affinity, mean_patch_attention, spread
 from .attention_fusion import attention_map, class_attention, received_attention, spread_by_patch_attention
 from .local_crops import FOREGROUND, cam_to_roi, cut_crops, is_positive, sample_corners
 from .patch_tags import MIXED, patch_tags
@@ -13,13 +14,17 @@ __all__ = [
     'MIXED',
     'PresentClasses',
     'attention_map',
+    'balanced',
     'cam_to_label',
     'cam_to_roi',
     'class_attention',
+    'component_boxes',
     'conv_cam',
     'cut_crops',
     'falling_threshold',
+    'feature_affinity',
     'is_positive',
+    'mean_patch_attention',
     'multi_scale_cam',
     'normalize_cam',
     'pair_relation',
@@ -30,6 +35,7 @@ __all__ = [
     'sample_corners',
     'scale_bicubic',
     'scale_bilinear',
+    'spread',
     'spread_by_patch_attention',
     'valid_mask',
 ]

@@ -59,7 +59,7 @@ def multi_scale_cam(
     *,
     scales: Sequence[float] = (1.0, 0.5, 1.5),
     scale_images: Callable[[Tensor, float], Tensor] = scale_bilinear,
-    merge_flip: Callable[[Tensor, Tensor], Tensor] = torch.maximum,
+    merge_flip: Callable[[Tensor, Tensor], Tensor] | None = torch.maximum,
     eps: float = 1e-5,
     signed: Collection[str] = (),
     at_scale_one: dict[str, Tensor] | None = None,
@@ -75,7 +75,7 @@ def multi_scale_cam(
         images: (B, 3, H, W), normalised.
         scales: factors of the image size.
         scale_images: makes the images of a scale: :func:`scale_bilinear` (ToCo) or :func:`scale_bicubic` (WeakTr).
-        merge_flip: how the pair is merged: the maximum (ToCo) or ``torch.add`` (WeakTr).
+        merge_flip: how the pair is merged: the maximum (ToCo) or ``torch.add`` (WeakTr); None: no mirror images.
         eps: of :func:`normalize_cam`, published 1e-5 (ToCo) and 1e-8 (WeakTr, whose maps are of the order 1e-3).
         signed: names of the maps that are summed without the relu, as MoRe's class token localisation.
         at_scale_one: the result of ``cam_function(images)`` if it is known, so that this pass is not repeated.
@@ -87,15 +87,20 @@ def multi_scale_cam(
     sums: dict[str, Tensor] = {}
     for scale in scales:
         scaled = images if scale == 1 else scale_images(images, scale)
-        if scale == 1 and at_scale_one is not None:
+        known = at_scale_one if scale == 1 else None
+        if merge_flip is None:
+            pairs = {name: (cam,) for name, cam in (known or cam_function(scaled)).items()}
+        elif known is not None:
             mirrored = cam_function(scaled.flip(-1))
-            pairs = {name: (cam, mirrored[name]) for name, cam in at_scale_one.items()}
+            pairs = {name: (cam, mirrored[name]) for name, cam in known.items()}
         else:
             both = cam_function(torch.cat((scaled, scaled.flip(-1))))  # each (2B, C, h, w)
             pairs = {name: cam.chunk(2) for name, cam in both.items()}
-        for name, (straight, mirrored) in pairs.items():
+        for name, (straight, *mirrored) in pairs.items():
             # float32 from here: a sum of maps in half precision loses the small activations
-            pair = merge_flip(_resize(straight.float(), size), _resize(mirrored.float(), size).flip(-1))
+            pair = _resize(straight.float(), size)
+            for other in mirrored:
+                pair = merge_flip(pair, _resize(other.float(), size).flip(-1))
             pair = pair if name in signed else pair.relu()
             sums[name] = sums[name] + pair if name in sums else pair
     return {name: normalize_cam(cam, eps) for name, cam in sums.items()}

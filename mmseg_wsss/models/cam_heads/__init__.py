@@ -4,6 +4,7 @@ from .aaf_cam_head import AAFCAMHead
 from .cls_cam_head import ClsCAMHead
 from .head_weights import EqualWeights, FixedQueryWeights, HeadWeights, MapPooledWeights, OutputPooledWeights
 from .mct_cam_head import MCTCAMHead
+from .text_cam_head import TextCAMHead
 
 __all__ = [
     'AAFCAMHead',
@@ -14,4 +15,5 @@ __all__ = [
     'MCTCAMHead',
     'MapPooledWeights',
     'OutputPooledWeights',
+    'TextCAMHead',
 ]

@@ -2,6 +2,7 @@
 
 from .dense_crf import DenseCRF
 from .exact_crf import ExactCRF
+from .feature_affinity import FeatureAffinity
 from .image import refined_label, unit_image
 from .interface import importable, on_cpu
 from .label_crf import LabelCRF
@@ -13,6 +14,7 @@ __all__ = [
     'PAR',
     'DenseCRF',
     'ExactCRF',
+    'FeatureAffinity',
     'LabelCRF',
     'importable',
     'on_cpu',

@@ -1,6 +1,8 @@
 """Segmentors: the `loss()` of each follows the figure of its paper."""
 
 from .base import CAMSegmentor, StartedLosses
+from .cam_only import CAMOnly
+from .clip_cam import CLIPCAM
 from .dupl import DuPL
 from .first_stage import FirstStage
 from .mctformer import MCTformer
@@ -12,6 +14,8 @@ from .toco import ToCo
 from .weaktr import WeakTr
 
 __all__ = [
+    'CLIPCAM',
+    'CAMOnly',
     'CAMSegmentor',
     'DuPL',
     'FirstStage',

@@ -22,6 +22,7 @@ class CAMSegmentor(ShortInitLog):
 
     Attributes:
         views: names of the training inputs beside ``img`` that the loss needs, for :meth:`named_views`.
+        needs_checkpoint: whether tools need a checkpoint of it; False: ``init_weights`` loads all that there is.
 
     Args:
         background_threshold: the one threshold of its CAMs, in [0, 1): a pixel whose CAMs all stay at or below
@@ -33,6 +34,7 @@ class CAMSegmentor(ShortInitLog):
     """
 
     views: tuple[str, ...] = ()
+    needs_checkpoint: bool = True
 
     def __init__(self, *, background_threshold: float = 0.5, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -43,7 +45,8 @@ class CAMSegmentor(ShortInitLog):
     def cams(self, images: Tensor, *, maps: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """Named multi-scale CAMs, each (B, C, H, W) in [0, 1), not masked by image-level labels.
 
-        The first name is the method's own CAM, the one that labels are made of.
+        The first name is the method's own CAM, the one that labels are made of. A method whose CAMs depend on the
+        image-level labels, where these are known, takes ``labels`` (B, C) too, and passes them in its ``predict``.
 
         Args:
             images: (B, 3, H, W), normalised.
@@ -75,6 +78,9 @@ class CAMSegmentor(ShortInitLog):
 
         Returns:
             name -> per image (C, h, w).
+
+        Raises:
+            ValueError: an image-level label is over another number of classes.
         """
         return {name: self._original(cam, data_samples) for name, cam in cams.items()}
 
@@ -85,6 +91,12 @@ class CAMSegmentor(ShortInitLog):
         padded = F.pad(cams, (0, 0, 0, 0, 1, 0))
         copies = [SegDataSample(metainfo=sample.metainfo) for sample in data_samples]
         originals = [copy.seg_logits.data[1:] for copy in self.postprocess_result(padded, copies)]
+        for sample in data_samples:
+            if 'gt_score' in sample and len(sample.gt_score) != cams.shape[1]:
+                raise ValueError(
+                    f'{sample.get("img_path", "a sample")}: the image-level label is over {len(sample.gt_score)} '
+                    f'classes, the network over {cams.shape[1]}'
+                )
         return [
             cam * sample.gt_score[:, None, None] if 'gt_score' in sample else cam
             for cam, sample in zip(originals, data_samples, strict=True)

@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 from published import GOLDEN, drawn_image, published_weights
 
 from mmseg_wsss.checkpoints import MCTFORMER_PLUS, WEAKTR_CAM, KeyTable
-from mmseg_wsss.models.segmentors import first_stage
+from mmseg_wsss.models.segmentors import cam_only
 from mmseg_wsss.structures import set_image_label
 
 CLASSES = 6
@@ -113,7 +113,7 @@ def test_whole_cam_of_an_image(golden, monkeypatch):
     recorded, model = golden('mct_plus_cam'), published_plus().eval()
     drawings = zip((1, 0.75, 1.25), recorded['image_seeds'].int(), recorded['sizes'].int().tolist(), strict=True)
     drawn = {scale: drawn_image(int(seed), 1, *size) for scale, seed, size in drawings}
-    monkeypatch.setattr(first_stage, 'scale_bicubic', lambda images, scale: drawn[scale])
+    monkeypatch.setattr(cam_only, 'scale_bicubic', lambda images, scale: drawn[scale])
     cams = model.cams(drawn[1])['cam']
     assert recorded['image_labels'][0].nonzero().flatten().tolist() == recorded['classes'].int().tolist()
     torch.testing.assert_close(cams[0, recorded['classes'].int()], recorded['cams'], rtol=0, atol=1e-3)

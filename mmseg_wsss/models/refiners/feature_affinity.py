@@ -1,0 +1,140 @@
+"""Refinement of score maps by the similarity of image patches in a vision transformer."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..backbones import SelfAttention, Tokens
+from ..cam import balanced, feature_affinity, mean_patch_attention, spread
+from .interface import maps_per_image
+
+SOURCES = ('attention', 'features')
+
+
+@MODELS.register_module()
+class FeatureAffinity(nn.Module):
+    """Spread scores over similar patches, by the attention of a plain ViT or by its features.
+
+    As class-aware attention-based affinity of CLIP-ES (https://arxiv.org/abs/2212.09506, section 3.3): the affinity is
+    balanced by Sinkhorn rounds, made symmetric and raised to a power; values outside the boxes of their map's high
+    values count as 0. Every map keeps its smallest and largest value, so thresholds keep their meaning, and a constant
+    background stays constant.
+
+    Args:
+        backbone: ``TokenViT`` as a config, whose ``init_cfg`` is loaded at once, or as a module that is shared; None
+            where the caller has the tokens of its own pass.
+        source: ``'attention'``: the mean over the heads of the last ``num_blocks`` blocks; ``'features'``: a softmax of
+            the cosines of the last tokens.
+        num_blocks: published: 8.
+        temperature: of the softmax of the features.
+        rounds, power: of Sinkhorn, and of the affinity; published: 3 and 2.
+        box_threshold: share of a map's maximum from which on a value makes boxes (published: 0.4 on VOC, 0.7 on COCO);
+            None: no boxes.
+        longer_side: to which images are resized, in pixels; None: as they are.
+        mean, std: of the backbone's inputs, RGB in 0..255; by default ImageNet's.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict | nn.Module | None = None,
+        source: str = 'attention',
+        num_blocks: int = 8,
+        temperature: float = 0.1,
+        rounds: int = 3,
+        power: int = 2,
+        box_threshold: float | None = 0.4,
+        longer_side: int | None = None,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+    ) -> None:
+        super().__init__()
+        if source not in SOURCES:
+            raise ValueError(f'source must be one of {", ".join(SOURCES)}, got {source!r}')
+        if not (num_blocks >= 1 and temperature > 0 and rounds >= 0 and power >= 1):
+            raise ValueError(
+                'FeatureAffinity needs num_blocks >= 1, temperature > 0, rounds >= 0, power >= 1, got '
+                f'{num_blocks}, {temperature}, {rounds}, {power}'
+            )
+        if box_threshold is not None and not 0 <= box_threshold <= 1:
+            raise ValueError(f'box_threshold is a share of the maximum, in [0, 1], got {box_threshold}')
+        self.source, self.num_blocks, self.temperature = source, num_blocks, temperature
+        self.rounds, self.power, self.box_threshold = rounds, power, box_threshold
+        self.longer_side = longer_side
+        if isinstance(backbone, dict):
+            backbone = MODELS.build(backbone)
+            if backbone.init_cfg:
+                backbone.init_weights()
+            backbone.requires_grad_(False)
+        self.backbone = backbone
+        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def __repr__(self) -> str:
+        """All values, and of the backbone its file: the settings of a folder of labels contain it."""
+        names = ('source', 'num_blocks', 'temperature', 'rounds', 'power', 'box_threshold', 'longer_side')
+        values = ', '.join(f'{name}={getattr(self, name)!r}' for name in names)
+        origin = getattr(self.backbone, 'init_cfg', None)
+        return f'{type(self).__name__}({values}, backbone={type(self.backbone).__name__}, init_cfg={origin})'
+
+    def train(self, mode: bool = True) -> 'FeatureAffinity':
+        """A backbone is never trained: it has no dropout here."""
+        super().train(mode)
+        if self.backbone is not None and not any(one.requires_grad for one in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, scores: Tensor) -> Tensor:
+        """Refine scores by the affinity of the images' patches.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1].
+            scores: (G * B, K, h, w) >= 0, G maps per image, map i belongs to image i % B.
+
+        Returns:
+            (G * B, K, H, W) float32 without gradient.
+        """
+        groups = maps_per_image(images, scores)
+        with torch.autocast(images.device.type, enabled=False):
+            tokens = self.backbone.tokens(
+                self._inputs(images), record=self.record if self.source == 'attention' else None
+            )
+            grid = tokens.maps[-1].shape[-2:]
+            affinity = self.of_attention(tokens) if self.source == 'attention' else self._of_features(tokens)
+            small = F.interpolate(scores.float(), size=grid, mode='bilinear', align_corners=False, antialias=True)
+            maps = small.unflatten(0, (groups, -1)).transpose(0, 1).flatten(1, 2)  # (B, G * K, h, w)
+            refined = self.spread(maps, affinity).unflatten(1, (groups, -1)).transpose(0, 1).flatten(0, 1)
+            return F.interpolate(refined, size=images.shape[-2:], mode='bilinear', align_corners=False)
+
+    def record(self, attention: SelfAttention) -> tuple[Tensor, ...]:
+        """What :meth:`of_attention` needs of a block; the ``record`` argument of the backbone's ``tokens``."""
+        last = attention.block >= self.backbone.num_layers - self.num_blocks
+        return (attention.query, attention.key) if last else ()
+
+    def of_attention(self, tokens: Tokens) -> Tensor:
+        """Balanced affinity (B, N, N) by the attention of the last blocks, recorded as tuples (query, key, ...)."""
+        queries, keys, *_ = zip(*[one for one in tokens.recorded if one][-self.num_blocks :], strict=True)
+        num_cls = queries[0].shape[-2] - tokens.maps[-1].shape[-2:].numel()
+        return balanced(mean_patch_attention(queries, keys, num_cls), self.rounds)
+
+    def spread(self, maps: Tensor, affinity: Tensor) -> Tensor:
+        """Maps (B, K, h, w) on the token grid by a balanced affinity (B, h * w, h * w)."""
+        return spread(maps, affinity, power=self.power, box_threshold=self.box_threshold)
+
+    def _of_features(self, tokens: Tokens) -> Tensor:
+        return balanced(feature_affinity(tokens.maps[-1].flatten(2).mT, self.temperature), self.rounds)
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] for the backbone, with sides of whole patches."""
+        patch, sides = self.backbone.patch_size, images.shape[-2:]
+        scale = 1 if self.longer_side is None else self.longer_side / max(sides)
+        size = [max(1, round(scale * side / patch)) * patch for side in sides]
+        resized = F.interpolate(images.float(), size=size, mode='bilinear', align_corners=False, antialias=True)
+        return (255 * resized - self.mean) / self.std
