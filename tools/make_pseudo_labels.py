@@ -1,4 +1,4 @@
-"""Label images with a trained network: ``python tools/make_pseudo_labels.py CONFIG CHECKPOINT --out DIR``.
+"""Label images with a network: ``python tools/make_pseudo_labels.py CONFIG [CHECKPOINT] --out DIR``.
 
 DIR gets ``SegmentationClass/NAME.png`` (palette PNGs at the images' sizes), ``manifest.json`` (the settings) and
 ``report.json``. The images are those of the config's ``test_dataloader``; ``--split`` selects others of the same
@@ -22,7 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
     add = parser.add_argument
     add('config', help='config file')
-    add('checkpoint', help='checkpoint file of this config')
+    add('checkpoint', nargs='?', help='checkpoint file of this config; none for CLIPCAM, which is not trained')
     add('--out', required=True, metavar='DIR', help='folder of the masks')
     add('--images', choices=['test', 'train'], default='test', help="which data loader's images (default: test)")
     add('--split', metavar='FILE', help='images to label (replaces the ann_file of their data set)')
@@ -39,9 +39,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--sweep-split', metavar='FILE', help='labelled images of the sweep (default: those that are labelled)')
     add(
         '--refine',
-        choices=['none', 'par', 'crf-labels', 'crf-scores'],
+        choices=['none', 'par', 'crf-labels', 'crf-scores', 'affinity', 'affinity+crf'],
         default='none',
-        help="values: the config's keys par, label_crf, crf",
+        help="values: the config's keys par, label_crf, crf, affinity (of the network itself if it has no backbone)",
     )
     add('--all-classes', dest='mask_by_labels', action='store_false', help='keep classes that the tags do not name')
     add('--tta', action='store_true', help="segmentation at several scales and flips: the config's tta_pipeline")
@@ -53,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values')
     args = parser.parse_args(argv)
     for name in ('config', 'checkpoint'):
-        if not Path(getattr(args, name)).is_file():
+        if getattr(args, name) is not None and not Path(getattr(args, name)).is_file():
             parser.error(f'there is no {name} file {getattr(args, name)}')
     if args.threshold is not None and not 0 <= args.threshold < 1:
         parser.error(f'--threshold must be in [0, 1), got {args.threshold}')
@@ -82,7 +82,14 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import mmseg_wsss  # noqa: F401  registers every part
-from mmseg_wsss.engine import finish_launch, is_first_process, prepare_cpu_launch, read_config, use_tta
+from mmseg_wsss.engine import (
+    finish_launch,
+    is_first_process,
+    load_own_weights,
+    prepare_cpu_launch,
+    read_config,
+    use_tta,
+)
 from mmseg_wsss.fileio import file_sha256, unwritable
 from mmseg_wsss.folder_lock import FolderInUseError
 from mmseg_wsss.models.refiners import importable, on_cpu
@@ -91,6 +98,7 @@ from mmseg_wsss.pseudo_labels import (
     Manifest,
     Scorer,
     Unreadable,
+    affinity_of,
     build_dataset,
     choose_source,
     label_images,
@@ -126,11 +134,19 @@ def build_cfg(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def settings_of(args: argparse.Namespace, cfg: Config, images: ImageList, sweep: ImageList | None) -> dict[str, Any]:
+def settings_of(
+    args: argparse.Namespace,
+    cfg: Config,
+    network: nn.Module,
+    affinity: nn.Module | None,
+    images: ImageList,
+    sweep: ImageList | None,
+) -> dict[str, Any]:
     """Everything that changes the masks."""
     refiner = refiner_of(cfg, args.refine)
-    return {
-        'checkpoint': file_sha256(args.checkpoint),
+    more = {} if affinity is None else {'affinity': repr(affinity)}
+    return more | {
+        'checkpoint': load_own_weights(network) if args.checkpoint is None else file_sha256(args.checkpoint),
         'images': images.fingerprint(tags=args.mask_by_labels),
         'threshold': args.threshold if sweep is None else {'sweep': sweep.fingerprint(tags=args.mask_by_labels)},
         'source': args.source,
@@ -188,7 +204,8 @@ def label(args: argparse.Namespace, *, held: bool) -> int:
     if args.sweep:
         labelled = build_dataset(test, split=args.sweep_split or args.split, masks=True)
         sweep = ImageList(labelled, args.out)
-    manifest = Manifest(args.out, settings_of(args, cfg, images, sweep))
+    affinity = affinity_of(cfg, args.refine, network)
+    manifest = Manifest(args.out, settings_of(args, cfg, network, affinity, images, sweep))
     prepare_cpu_launch(cfg)
     if args.launcher != 'none' and not is_distributed():
         init_dist(args.launcher)
@@ -204,7 +221,7 @@ def label(args: argparse.Namespace, *, held: bool) -> int:
                 print(f'the sweep SKIPPED {one.error}', file=sys.stderr)
         finish_launch()
         return 1 if unseen else 0
-    skipped = run(args, cfg, network, images, sweep, manifest, found, left)
+    skipped = run(args, cfg, network, affinity, images, sweep, manifest, found, left)
     finish_launch()
     return 1 if skipped else 0
 
@@ -213,6 +230,7 @@ def run(
     args: argparse.Namespace,
     cfg: Config,
     network: nn.Module,
+    affinity: nn.Module | None,
     images: ImageList,
     sweep: ImageList | None,
     manifest: Manifest,
@@ -225,7 +243,14 @@ def run(
     in_workers = built is not None and on_cpu(built)
     model = load_model(network, cfg, args.checkpoint, source=args.source)
     beside = None if in_workers else built
-    scorer = Scorer(model, source=args.source, mask_by_labels=args.mask_by_labels, amp=args.amp, refiner=beside)
+    scorer = Scorer(
+        model,
+        source=args.source,
+        mask_by_labels=args.mask_by_labels,
+        amp=args.amp,
+        refiner=beside,
+        affinity=affinity,
+    )
     loaders = cfg.test_dataloader.get('num_workers', 0)
     if found is None:
         found = {} if sweep is None else sweep_threshold(sweep, scorer, num_workers=loaders)

@@ -14,7 +14,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file of this config')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint file of this config; none for a network that is not trained (CLIPCAM)'
+    )
     parser.add_argument('--tta', action='store_true', help="several scales and flips: the config's tta_pipeline")
     parser.add_argument(
         '--crf',
@@ -41,7 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     args = parser.parse_args(argv)
     for name in ('config', 'checkpoint'):
-        if not Path(getattr(args, name)).is_file():
+        if getattr(args, name) is not None and not Path(getattr(args, name)).is_file():
             parser.error(f'there is no {name} file {getattr(args, name)}')
     if args.workers is not None and args.workers < 0:
         parser.error('--workers must not be negative')
@@ -62,6 +64,7 @@ from mmseg_wsss.engine import (
     finish_launch,
     image_folder,
     is_first_process,
+    load_own_weights,
     prepare_cpu_launch,
     read_config,
     use_crf,
@@ -123,8 +126,11 @@ def test(args: argparse.Namespace) -> None:
     cfg = build_cfg(args)
     prepare_cpu_launch(cfg)
     runner = Runner.from_cfg(cfg)
-    with whole_checkpoint(args.checkpoint, args.config):
-        runner.load_checkpoint(checked(args.checkpoint), map_location='cpu', strict=True)
+    if args.checkpoint is None:
+        load_own_weights(runner.model)
+    else:
+        with whole_checkpoint(args.checkpoint, args.config):
+            runner.load_checkpoint(checked(args.checkpoint), map_location='cpu', strict=True)
     metrics = runner.test()
     if is_main_process():
         name = 'test' + '_tta' * args.tta + '_crf' * bool(args.crf)

@@ -9,7 +9,7 @@ from .latest_checkpoint import latest_checkpoint
 from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
 from .summary_constructor import SummaryOptimWrapperConstructor
-from .test_setup import image_folder, use_crf, use_tta, whole_checkpoint
+from .test_setup import image_folder, load_own_weights, use_crf, use_tta, whole_checkpoint
 
 __all__ = [
     'BF16OptimWrapper',
@@ -25,6 +25,7 @@ __all__ = [
     'image_folder',
     'is_first_process',
     'latest_checkpoint',
+    'load_own_weights',
     'prepare_cpu_launch',
     'read_config',
     'use_crf',

@@ -1,10 +1,15 @@
 """What the tools that run a trained network share: several scales, a CRF, the images' folder, the whole checkpoint."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from ..models import CAMSegmentor
 
 
 def use_tta(cfg: Config) -> None:
@@ -100,3 +105,23 @@ def whole_checkpoint(checkpoint: str, config: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ValueError(f'{checkpoint} does not fit the model of {config}: {error}') from error
+
+
+def load_own_weights(model: nn.Module) -> str:
+    """Load the weights of a network that needs no checkpoint, such as ``CLIPCAM``.
+
+    Returns:
+        Their SHA-256.
+
+    Raises:
+        ValueError: the network is one that is trained.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    if not (isinstance(model, CAMSegmentor) and not model.needs_checkpoint):
+        raise ValueError(f'{type(model).__name__} is trained: give its checkpoint after the config')
+    model.init_weights()
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -3,7 +3,7 @@
 from .images import ImageList, Unreadable, as_it_is, build_dataset, sample_or_unreadable, without_masks
 from .labelling import label_images
 from .manifest import Manifest, ManifestError
-from .refine_option import REFINERS, refiner_of
+from .refine_option import REFINERS, affinity_of, refiner_of
 from .report import write_report
 from .scores import Scorer, choose_source, load_model
 from .shards import Shard, ShardError, labels_folder, merge_shards
@@ -19,6 +19,7 @@ __all__ = [
     'Shard',
     'ShardError',
     'Unreadable',
+    'affinity_of',
     'as_it_is',
     'build_dataset',
     'choose_source',

@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..checkpoints import checked
-from ..engine import whole_checkpoint
+from ..engine import load_own_weights, whole_checkpoint
 from ..models import CAMSegmentor
 from ..models.refiners import unit_image
 from ..models.tta import MaxScaleTTA
@@ -51,20 +51,20 @@ def choose_source(model: dict, wanted: str | None = None) -> str:
     return wanted or ('cam' if has_cams else 'seg')
 
 
-def load_model(model: nn.Module, cfg: Config, checkpoint: str, *, source: str) -> nn.Module:
+def load_model(model: nn.Module, cfg: Config, checkpoint: str | None, *, source: str) -> nn.Module:
     """Give a network all weights of a checkpoint, for inference on the available device.
 
     Args:
         model: The network; it may be wrapped by ``MaxScaleTTA`` or a class derived from it.
         cfg: Its config, for messages.
-        checkpoint: File.
+        checkpoint: File; None for a network that needs none.
         source: ``'cam'`` or ``'seg'``.
 
     Returns:
         It; ``dataset_meta`` has the classes and palette of its training where the checkpoint has them, else None.
 
     Raises:
-        ValueError: the checkpoint does not fit, or the wrapper drops the merged scores.
+        ValueError: the checkpoint does not fit or is missing, or the wrapper drops the merged scores.
     """
     segmentor = model
     if isinstance(model, BaseTTAModel):
@@ -73,8 +73,12 @@ def load_model(model: nn.Module, cfg: Config, checkpoint: str, *, source: str) -
                 f'tta_model {type(model).__name__} drops the merged scores; use MeanSoftmaxTTA or MaxScaleTTA'
             )
         segmentor = model.module
-    with whole_checkpoint(checkpoint, cfg.filename):
-        loaded = load_checkpoint(segmentor, checked(checkpoint), map_location='cpu', strict=True, logger='silent')
+    loaded = {}
+    if checkpoint is None:
+        load_own_weights(segmentor)
+    else:
+        with whole_checkpoint(checkpoint, cfg.filename):
+            loaded = load_checkpoint(segmentor, checked(checkpoint), map_location='cpu', strict=True, logger='silent')
     model.dataset_meta = loaded.get('meta', {}).get('dataset_meta')
     if segmentor.test_cfg is None:
         segmentor.test_cfg = {'mode': 'whole'}
@@ -90,7 +94,8 @@ class Scorer:
         source: ``'cam'`` (foreground maps that a constant background competes with) or ``'seg'`` (softmax).
         mask_by_labels: Whether classes that are absent from the image-level label are left out.
         amp: bfloat16 autocast.
-        refiner: Refiner that runs on the network's device; None for none.
+        refiner: Refiner of the labels that runs on the network's device; None for none.
+        affinity: Refiner of the network's own maps, before a background threshold competes; None for none.
     """
 
     def __init__(
@@ -101,10 +106,12 @@ class Scorer:
         mask_by_labels: bool,
         amp: bool = False,
         refiner: nn.Module | None = None,
+        affinity: nn.Module | None = None,
     ) -> None:
         self.model, self.source, self.mask_by_labels, self.amp = model, source, mask_by_labels, amp
         self.device = next(model.parameters()).device
         self.refiner = None if refiner is None else refiner.to(self.device)
+        self.affinity = None if affinity is None else affinity.to(self.device).eval()
 
     @torch.no_grad()
     def maps(self, item: dict[str, Any]) -> Maps:
@@ -113,11 +120,14 @@ class Scorer:
         Raises:
             ValueError: masking without an image-level label or with one of another class count; scores that are not
                 finite.
+            FileNotFoundError, ValueError: the affinity cannot read the image.
         """
         samples = item['data_samples']
         samples = samples if isinstance(samples, (list, tuple)) else [samples]
-        # Masking by image-level labels is done here or not at all, so the network must not see them.
-        tags, *_ = [sample.pop('gt_score') if 'gt_score' in sample else None for sample in samples]
+        tags, *_ = [sample.get('gt_score') for sample in samples]
+        if self.source == 'seg' or not self.mask_by_labels:  # then the network must not see them
+            for sample in samples:
+                sample.pop('gt_score', None)
         with autocast(dtype=torch.bfloat16, enabled=self.amp):
             sample = self.model.test_step(pseudo_collate([item]))[0]
         if self.source == 'cam':
@@ -130,6 +140,8 @@ class Scorer:
             raise ValueError(f'{sample.img_path}: the network gives scores that are not finite')
         if self.mask_by_labels:
             self._check_tags(tags, len(scores) - (self.source == 'seg'), sample.img_path)
+        if self.affinity is not None:
+            scores = self.affinity(self._image(sample, scores), scores[None])[0]
         return Maps(scores, tags, sample)
 
     @torch.no_grad()
@@ -159,8 +171,12 @@ class Scorer:
             ids = torch.cat((ids[:1], tags.nonzero().flatten().cpu() + 1))
         scores = scores[ids.to(scores.device)]
         if self.refiner is not None:
-            scores = self.refiner(unit_image(sample.img_path, scores.shape[-2:]).to(self.device), scores[None])[0]
+            scores = self.refiner(self._image(sample, scores), scores[None])[0]
         return ids.numpy().astype(np.uint8), scores.cpu().numpy()
+
+    def _image(self, sample: SegDataSample, scores: Tensor) -> Tensor:
+        """The image (1, 3, H, W) in [0, 1] at the size of its scores."""
+        return unit_image(sample.img_path, scores.shape[-2:]).to(self.device)
 
     @staticmethod
     def _check_tags(tags: Tensor | None, classes: int, path: str) -> None:

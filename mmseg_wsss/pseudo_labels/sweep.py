@@ -15,7 +15,8 @@ from .scores import Scorer
 def sweep_threshold(images: ImageList, scorer: Scorer, *, num_workers: int = 0) -> dict[str, Any]:
     """Compare the thresholds 0.01, 0.02 .. 0.99 on images with masks, each process its share of them.
 
-    The CAMs are masked by image-level labels where the scorer does so, and not refined, as in WeakTr's sweep.
+    The CAMs are masked by image-level labels where the scorer does so, and not refined, as in WeakTr's sweep,
+    except by the scorer's affinity.
 
     Args:
         images: Images whose samples carry ``gt_sem_seg``.

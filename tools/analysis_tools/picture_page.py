@@ -15,11 +15,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
     parser.add_argument('config', help='config file of a method with CAMs')
-    parser.add_argument('checkpoint', help='checkpoint file of this config')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file of this config; none for CLIPCAM')
     parser.add_argument('--seg', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='network of the predictions')
     parser.add_argument('--threshold', type=float, metavar='X', help="default: the model's background_threshold")
     parser.add_argument(
-        '--refine', choices=['none', 'par', 'crf-labels', 'crf-scores'], default='none', help='as for the label tool'
+        '--refine',
+        choices=['none', 'par', 'crf-labels', 'crf-scores', 'affinity', 'affinity+crf'],
+        default='none',
+        help='as for the label tool',
     )
     parser.add_argument('--num', type=int, default=8, help='images, spread evenly over the validation (else test) set')
     parser.add_argument('--out', default='page.png', metavar='FILE', help='the PNG to write')
@@ -31,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     args = parser.parse_args(argv)
     for path in (args.config, args.checkpoint, *(args.seg or ())):
-        if not Path(path).is_file():
+        if path is not None and not Path(path).is_file():
             parser.error(f'there is no file {path}')
     if args.num < 1:
         parser.error('--num must be at least 1')
@@ -51,7 +54,7 @@ from torch.utils.data import Dataset
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.engine import read_config
 from mmseg_wsss.fileio import unwritable
-from mmseg_wsss.pseudo_labels import Scorer, load_model, refiner_of
+from mmseg_wsss.pseudo_labels import Scorer, affinity_of, load_model, refiner_of
 from mmseg_wsss.visualization import PictureRow, picture_page, save_page, without_photos
 
 
@@ -87,7 +90,11 @@ def main(argv: list[str] | None = None) -> None:
     model = load_model(MODELS.build(cfg.model), cfg, args.checkpoint, source='cam')
     refiner = refiner_of(cfg, args.refine)
     scorer = Scorer(
-        model, source='cam', mask_by_labels=True, refiner=None if refiner is None else MODELS.build(refiner)
+        model,
+        source='cam',
+        mask_by_labels=True,
+        refiner=None if refiner is None else MODELS.build(refiner),
+        affinity=affinity_of(cfg, args.refine, model),
     )
     threshold = model.background_threshold if args.threshold is None else args.threshold
     images = images_of(cfg)
