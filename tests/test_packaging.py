@@ -169,7 +169,9 @@ def test_pinned_packages_satisfy_each_other():
         'openmmlab': ('mmcv-lite needs opencv-python>=3', 'mmengine needs opencv-python>=3'),
         'onedl': ('onedl-mmcv needs opencv-python', 'onedl-mmsegmentation needs opencv-python'),
     }
-    assert set(problems) == {f'{needs}, pinned is None' for needs in wanted[family]}
+    # open_clip works without them where weights come from a file
+    open_clip = {f'open-clip-torch needs {needs}, pinned is None' for needs in ('huggingface-hub', 'timm>=1.0.17')}
+    assert set(problems) == {f'{needs}, pinned is None' for needs in wanted[family]} | open_clip
 
 
 @pytest.mark.parametrize('family', FAMILIES)

@@ -58,6 +58,8 @@ def test_choices_are_those_of_the_package(tool, arguments, names, capsys):
     [
         ('run.py', ['.', '--tags', '{file}', '--out', '{bad}'], '--out'),
         ('predict.py', ['{file}', '{file}', '{file}', '--out', '{bad}'], '--out'),
+        ('make_text_embeddings.py', ['--names', 'n', '--out', '{bad}'], '--out'),
+        ('analysis_tools/refined_cams.py', ['{file}', '--out', '{bad}'], '--out'),
         ('test.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
         ('make_pseudo_labels.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
         ('run_two_stage.py', ['{file}', '{file}', '--work-dir', '{bad}'], '--work-dir'),
