@@ -4,6 +4,7 @@ _base_ = [
     './datasets/voc12_animals_tags.py',
     './schedules/toco_20k.py',
     './default_runtime.py',
+    './dinov2_affinity.py',
     './tta.py',
 ]
 crop = 256

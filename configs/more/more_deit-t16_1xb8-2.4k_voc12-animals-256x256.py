@@ -16,6 +16,7 @@ _base_ = [
     '../_base_/datasets/more_pipeline.py',
     '../_base_/schedules/more_20k.py',
     '../_base_/default_runtime.py',
+    '../_base_/dinov2_affinity.py',
     '../_base_/tta.py',
 ]
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'

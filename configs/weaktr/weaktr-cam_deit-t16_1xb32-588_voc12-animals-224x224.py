@@ -15,6 +15,7 @@ _base_ = [
     '../_base_/datasets/voc12_animals_tags.py',
     '../_base_/schedules/weaktr-cam_60e.py',
     '../_base_/default_runtime.py',
+    '../_base_/dinov2_affinity.py',
 ]
 checkpoint = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'
 model = dict(
