@@ -41,6 +41,7 @@ JOBS = (
         '--amp --iters 20 --warmup 5 --cfg-options model.backbone.compile_blocks=True',
     ),
     Job('toco_step', 'toco_step.py', '--no-amp --iters 2 --warmup 1', '--amp --iters 20 --warmup 5'),
+    Job('method_steps', 'method_steps.py', '', '--iters 20'),
     Job('weaktr_step', 'weaktr_step.py', '', '--iters 10'),
     Job('weaktr_step_bfloat16', 'weaktr_step.py', None, '--amp --iters 10'),
     Job('dense_energy', 'dense_energy.py', '', '--images 4'),
