@@ -133,6 +133,32 @@ def test_untrained_models_build_with_embeddings_of_their_names(cfg, tmp_path):
     assert MODELS.build(dict(cfg.affinity, type='FeatureAffinity', backbone=vit)).source == 'features'
 
 
+@for_all(UNTRAINED)
+def test_untrained_models_have_the_published_values(cfg, path):
+    """CLIP's own normalisation, norms and activation; CLIP-ES's affinity."""
+    vit, norm, own = cfg.model.backbone, cfg.model.data_preprocessor, cfg.model.affinity
+    for values, rounded in ((norm.mean, (0.4815, 0.4578, 0.4082)), (norm.std, (0.2686, 0.2613, 0.2758))):
+        assert [round(value / 255, 4) for value in values] == [*rounded]
+    assert (vit.arch, vit.img_size, vit.pre_norm, vit.norm_cfg.eps) == ('base', 224, True, 1e-5)
+    assert vit.layer_cfgs.act_cfg.type == 'mmpretrain.QuickGELU'
+    box = 0.7 if 'coco' in path.stem else 0.4
+    assert (own.source, own.num_blocks, own.rounds, own.power, own.box_threshold) == ('attention', 8, 3, 2, box)
+    assert (cfg.model.cam_scales, cfg.model.background_threshold) == ((1.0,), 0.5)
+    dino = cfg.affinity
+    assert (dino.temperature, dino.power, dino.box_threshold, dino.longer_side) == (0.15, 2, None, 518)
+    given = [cfg.get(f'test_{name}') is not None for name in ('dataloader', 'cfg', 'evaluator')]
+    assert all(given), 'for tools/test.py'
+
+
+def test_own_photos_compete_with_no_name_of_theirs(tmp_path):
+    text = (ROOT / 'configs/clip/own_photos.py').read_text()
+    assert "classes = ('cat', 'dog')" in text
+    (tmp_path / 'own.py').write_text(text.replace("classes = ('cat', 'dog')", "classes = ('lake', 'cat')"))
+    head = Config.fromfile(tmp_path / 'own.py').model.cam_head
+    assert not {'lake', 'cat', 'kitten'} & {*head.background}
+    assert {'grass', 'sofa', 'sky'} < {*head.background}
+
+
 @for_all(SECOND_STAGES)
 def test_second_stages_see_whole_patches(cfg):
     """A ViT does not see the rest of the border: windows are full and of whole patches, whole images are padded."""

@@ -105,6 +105,7 @@ from mmseg_wsss.pseudo_labels import (
     labels_folder,
     load_model,
     refiner_of,
+    settings_of,
     sweep_threshold,
     write_report,
 )
@@ -125,6 +126,10 @@ def build_cfg(args: argparse.Namespace) -> Config:
     args.source = choose_source(cfg.model, args.source)
     if args.source == 'seg' and (args.sweep or args.threshold is not None):
         raise ValueError('a segmentation has its own background: --threshold and --sweep are for CAMs (--source cam)')
+    if args.source == 'seg' and args.refine.startswith('affinity'):
+        raise ValueError(f'--refine {args.refine} spreads CAMs: it does not work with --source seg')
+    if args.images == 'train' and cfg.get('train_dataloader') is None:
+        raise ValueError(f'{args.config} has no train_dataloader: leave out --images train')
     if args.source == 'cam' and args.tta:
         raise ValueError('CAMs already use several scales and flips (cam_scales): --tta is for segmentations')
     if args.tta:
@@ -132,34 +137,6 @@ def build_cfg(args: argparse.Namespace) -> Config:
     elif cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return cfg
-
-
-def settings_of(
-    args: argparse.Namespace,
-    cfg: Config,
-    network: nn.Module,
-    affinity: nn.Module | None,
-    images: ImageList,
-    sweep: ImageList | None,
-) -> dict[str, Any]:
-    """Everything that changes the masks."""
-    refiner = refiner_of(cfg, args.refine)
-    more = {} if affinity is None else {'affinity': repr(affinity)}
-    return more | {
-        'checkpoint': load_own_weights(network) if args.checkpoint is None else file_sha256(args.checkpoint),
-        'images': images.fingerprint(tags=args.mask_by_labels),
-        'threshold': args.threshold if sweep is None else {'sweep': sweep.fingerprint(tags=args.mask_by_labels)},
-        'source': args.source,
-        'refine': None if refiner is None else repr(MODELS.build(refiner)),  # with the defaults of its class
-        'mask_by_labels': args.mask_by_labels,
-        'tta': args.tta,
-        'soft': args.soft,
-        'amp': args.amp,
-        'classes': images.dataset.metainfo['classes'],
-        'palette': images.dataset.metainfo.get('palette'),
-        'pipeline': cfg.test_dataloader.dataset.pipeline,
-        'model': cfg.model,
-    }
 
 
 def first_process_says(function) -> Any:
@@ -205,7 +182,9 @@ def label(args: argparse.Namespace, *, held: bool) -> int:
         labelled = build_dataset(test, split=args.sweep_split or args.split, masks=True)
         sweep = ImageList(labelled, args.out)
     affinity = affinity_of(cfg, args.refine, network)
-    manifest = Manifest(args.out, settings_of(args, cfg, network, affinity, images, sweep))
+    weights = load_own_weights(network) if args.checkpoint is None else file_sha256(args.checkpoint)
+    settings = settings_of(args, cfg, weights=weights, affinity=affinity, images=images, sweep=sweep)
+    manifest = Manifest(args.out, settings)
     prepare_cpu_launch(cfg)
     if args.launcher != 'none' and not is_distributed():
         init_dist(args.launcher)

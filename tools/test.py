@@ -86,6 +86,8 @@ def build_cfg(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
         raise ValueError(f'{args.config} has no test_dataloader or no test_evaluator, so there is nothing to test')
+    if args.checkpoint is None:  # nothing is trained or validated
+        cfg.train_dataloader = cfg.val_dataloader = cfg.val_evaluator = None
     if args.out:
         root = image_folder(cfg.test_dataloader.dataset)
         add_metric(cfg, {'type': 'MaskWriter', 'out_dir': args.out, 'img_root': root})

@@ -23,7 +23,8 @@ model = dict(
     cam_head=dict(
         classes=_base_.classes,
         background=background,
-        synonyms=dict(person=['person', 'people', 'human', 'clothes']),
+        synonyms=dict(person=['person with clothes,people,human']),
+        embeddings='data/clip_text/coco14.npz',
     ),
     affinity=dict(box_threshold=0.7),
 )

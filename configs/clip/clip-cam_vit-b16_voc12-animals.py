@@ -16,8 +16,11 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    cam_head=dict(classes=_base_.classes, synonyms=dict(person=['person', 'apparel'])),
-    background_threshold=0.55,
+    cam_head=dict(
+        classes=_base_.classes,
+        synonyms=dict(person=['person', 'apparel']),
+        embeddings='data/clip_text/voc12-animals.npz',
+    )
 )
 test_pipeline = _base_.clip_pipeline
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))

@@ -1,7 +1,7 @@
 """CLIP's CAMs of PASCAL VOC 2012, without training.
 
-Reproduces: no published number; CLIP-ES (arXiv 2212.09506) with its 25 names of background, and with synonyms of
-            person of our own.
+Reproduces: no published number; CLIP-ES (arXiv 2212.09506) with its names of background and of classes, of which some
+            have synonyms in one text.
 Expected:   not run
 Time:       not run
 Command:    CONFIG=configs/clip/clip-cam_vit-b16_voc12aug.py
@@ -24,7 +24,13 @@ model = dict(
     cam_head=dict(
         classes=_base_.classes,
         background=background,
-        synonyms=dict(person=['person', 'people', 'human', 'clothes']),
+        synonyms=dict(
+            bird=['bird avian'],
+            chair=['chair seat'],
+            person=['person with clothes,people,human'],
+            tvmonitor=['tvmonitor screen'],
+        ),
+        embeddings='data/clip_text/voc12aug.npz',
     )
 )
 test_pipeline = _base_.clip_pipeline

@@ -10,8 +10,8 @@ Command:    python tools/make_text_embeddings.py own_photos.py
 data_root = 'photos'  # photos/images holds the pictures, sub-folders allowed
 tags = 'tags.csv'  # photos/tags.csv: a line "file,tags", then lines like "beach/001.jpg,cat;dog" (or a .json file)
 classes = ('cat', 'dog')
-synonyms = dict(cat=['cat', 'kitten'])  # words that say better what is in the pictures; dict() for none
-surroundings = ['grass', 'sofa']  # what is often around them, beside the names that the config has already
+synonyms = dict(cat=['cat', 'kitten'])  # words that describe the pictures better; dict() for none
+surroundings = ['grass', 'sofa']  # what is often around them, beside the names of the base config
 
 # Everything below follows from these values. A config that inherits this one does not change it by setting them anew.
 _base_ = [
@@ -24,7 +24,6 @@ model = dict(
     cam_head=dict(
         classes=classes, synonyms=synonyms, background=background, embeddings='work_dirs/own_photos/text.npz'
     ),
-    background_threshold=0.55,
 )
 test_pipeline = [
     dict(type='LoadImageFromFile', _scope_='mmseg_wsss'),

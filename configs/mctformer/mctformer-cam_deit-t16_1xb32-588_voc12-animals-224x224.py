@@ -3,8 +3,8 @@
 Reproduces: nothing published; the recipe of MCTformer+ (arXiv 2308.03005) scaled down. Different from it: DeiT-Tiny,
             crops of 224, 588 iterations of 32 images (6 epochs), crop and flip without RandAugment and erasing, the
             rate of WeakTr's config for the same images (7.5e-5) with a cosine from the first iteration, bfloat16.
-Expected:   not run
-Time:       not run
+Expected:   docs/results/four_methods_voc12-animals.md
+Time:       docs/performance.md (of an iteration)
 Command:    CONFIG=configs/mctformer/mctformer-cam_deit-t16_1xb32-588_voc12-animals-224x224.py
             python tools/train.py $CONFIG --work-dir work_dirs/mctformer_animals/cam
             python tools/test.py $CONFIG work_dirs/mctformer_animals/cam/iter_588.pth

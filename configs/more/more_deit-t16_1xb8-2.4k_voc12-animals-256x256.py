@@ -3,8 +3,8 @@
 Reproduces: nothing published; the recipe of MoRe (AAAI 2025) scaled down, with the uncertain tokens themselves.
             Different from it: crops of 256, 2,400 iterations of 8 images, rate 1e-4, training CAMs from scales 1 and
             0.5, without the dense energy loss, bfloat16; as ToCo's config for these classes.
-Expected:   not run
-Time:       not run
+Expected:   docs/results/four_methods_voc12-animals.md (of the first 600 iterations)
+Time:       docs/performance.md (of an iteration)
 Command:    CONFIG=configs/more/more_deit-t16_1xb8-2.4k_voc12-animals-256x256.py
             python tools/train.py $CONFIG --work-dir work_dirs/more_animals
             python tools/test.py $CONFIG work_dirs/more_animals/iter_2400.pth

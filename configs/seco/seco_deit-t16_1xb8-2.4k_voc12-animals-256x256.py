@@ -3,8 +3,8 @@
 Reproduces: nothing published; the recipe of SeCo (CVPR 2024) in its corrected form, scaled down as ToCo's for these
             classes: 256-pixel crops of images whose longer side is 288 times 0.5-2, patches of 48, 2,400 iterations of
             8 images, rate 1e-4, training CAMs from scales 1 and 0.5, bfloat16, a queue of 24 steps, EMA 0.99.
-Expected:   not run to the end yet.
-Time:       not measured; a step has about twice the encoder passes of ToCo's.
+Expected:   docs/results/four_methods_voc12-animals.md (of the first 600 iterations)
+Time:       docs/performance.md (of an iteration)
 Command:    CONFIG=configs/seco/seco_deit-t16_1xb8-2.4k_voc12-animals-256x256.py
             python tools/train.py $CONFIG --work-dir work_dirs/seco_animals
             python tools/test.py $CONFIG work_dirs/seco_animals/iter_2400.pth

@@ -9,7 +9,7 @@ from .latest_checkpoint import latest_checkpoint
 from .schedules import EpochCosineLR, WarmupPolyLR
 from .sharding import ShardedStrategy, wrap_transformer_blocks
 from .summary_constructor import SummaryOptimWrapperConstructor
-from .test_setup import image_folder, load_own_weights, use_crf, use_tta, whole_checkpoint
+from .test_setup import image_folder, load_own_weights, use_crf, use_tta, weights_sha256, whole_checkpoint
 
 __all__ = [
     'BF16OptimWrapper',
@@ -30,6 +30,7 @@ __all__ = [
     'read_config',
     'use_crf',
     'use_tta',
+    'weights_sha256',
     'whole_checkpoint',
     'wrap_transformer_blocks',
 ]

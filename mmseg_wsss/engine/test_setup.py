@@ -114,14 +114,19 @@ def load_own_weights(model: nn.Module) -> str:
         Their SHA-256.
 
     Raises:
-        ValueError: the network is one that is trained.
+        ValueError: the network is one that is trained, or its config names no weights.
     """
     model = model.module if is_model_wrapper(model) else model
     if not (isinstance(model, CAMSegmentor) and not model.needs_checkpoint):
         raise ValueError(f'{type(model).__name__} is trained: give its checkpoint after the config')
     model.init_weights()
+    return weights_sha256(model)
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """SHA-256 of the names and values of a state dict."""
     digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
+    for name, value in module.state_dict().items():
         digest.update(name.encode())
         digest.update(value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ from .manifest import Manifest, ManifestError
 from .refine_option import REFINERS, affinity_of, refiner_of
 from .report import write_report
 from .scores import Scorer, choose_source, load_model
+from .settings import settings_of
 from .shards import Shard, ShardError, labels_folder, merge_shards
 from .soft import load_soft_scores, write_soft_scores
 from .sweep import sweep_threshold
@@ -30,6 +31,7 @@ __all__ = [
     'merge_shards',
     'refiner_of',
     'sample_or_unreadable',
+    'settings_of',
     'sweep_threshold',
     'without_masks',
     'write_report',

@@ -43,4 +43,7 @@ def affinity_of(cfg: Config, refine: str, network: nn.Module) -> FeatureAffinity
         norm = network.data_preprocessor
         norms = {name: getattr(norm, name).flatten().tolist() for name in ('mean', 'std')}
         values = norms | values | {'backbone': network.backbone}
-    return MODELS.build(values)
+        return MODELS.build(values)
+    affinity = MODELS.build(values)
+    affinity.init_weights()
+    return affinity

@@ -141,7 +141,11 @@ class Scorer:
         if self.mask_by_labels:
             self._check_tags(tags, len(scores) - (self.source == 'seg'), sample.img_path)
         if self.affinity is not None:
-            scores = self.affinity(self._image(sample, scores), scores[None])[0]
+            present = tags.nonzero().flatten() if self.mask_by_labels else torch.arange(len(scores))
+            if len(present):
+                present = present.to(scores.device)
+                refined = self.affinity(self._image(sample, scores), scores[present][None])[0]
+                scores = scores.index_copy(0, present, refined)
         return Maps(scores, tags, sample)
 
     @torch.no_grad()

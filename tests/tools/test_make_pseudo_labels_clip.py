@@ -51,6 +51,13 @@ def run(data, tmp_path):
     return run_tool
 
 
+def built(refiner):
+    """A refiner of a config, with its weights."""
+    refiner = MODELS.build(refiner)
+    refiner.init_weights()
+    return refiner.eval()
+
+
 def expected(data, name, *refiners, threshold=0.5):
     """Ids (H, W) by the network and these refiners, the background last."""
     cfg = Config.fromfile(data / 'clip.py')
@@ -62,7 +69,7 @@ def expected(data, name, *refiners, threshold=0.5):
     label[0, [TAGS[tag] for tag in tags]] = 1
     cam = model.cams((pixels - 120) / 60, labels=label)['cam']
     for refiner in refiners:
-        cam = (MODELS.build(refiner) if isinstance(refiner, dict) else refiner)(pixels / 255, cam)
+        cam = (built(refiner) if isinstance(refiner, dict) else refiner)(pixels / 255, cam)
     cam = cam[0] * label[0, :, None, None]
     return torch.where(cam.amax(0) > threshold, cam.argmax(0) + 1, 0).numpy()
 
@@ -89,6 +96,11 @@ def test_other_weights_or_names_are_another_folder(run, data):
     torch.save(openai_weights(), data / 'clip.pth')
     with pytest.raises(ValueError, match='checkpoint'):
         run('--split', 'val.txt')
+    assert run('--split', 'train.txt', '--refine', 'affinity', out='refined')[0] == 0
+    weights = torch.load(data / 'dino.pth')
+    torch.save({key: -value for key, value in weights.items()}, data / 'dino.pth')
+    with pytest.raises(ValueError, match='affinity'):
+        run('--split', 'train.txt', '--refine', 'affinity', out='refined')
 
 
 @pytest.mark.parametrize('refine', ['affinity', 'affinity+crf'])
@@ -106,7 +118,9 @@ def test_refined_by_the_affinity_of_the_config(run, data, refine, tmp_path):
         changed.append(agree(label, expected(data, name)) < 0.95)
     assert any(changed), 'it changes something'
     settings = json.loads((tmp_path / 'out/manifest.json').read_text())['settings']
-    assert settings['affinity'].startswith("FeatureAffinity(source='features', num_blocks=8, temperature=0.2")
+    assert settings['affinity']['values'].startswith("source='features', num_blocks=8, temperature=0.2, rounds=3")
+    assert settings['affinity']['backbone']['patch_size'] == 8
+    assert len(settings['affinity']['weights']) == 64
     assert (settings['refine'] is None) == (refine == 'affinity')
 
 
@@ -154,6 +168,15 @@ def test_shards_are_as_one_run(run, data, tmp_path):
     assert all(np.array_equal(again[name], whole[name]) for name in whole)
 
 
+def test_what_cannot_be_labelled_is_said(run):
+    with pytest.raises(ValueError, match=r'--refine affinity spreads CAMs: it does not work with --source seg'):
+        run('--source', 'seg', '--refine', 'affinity')
+    with pytest.raises(ValueError, match=r'clip\.py has no train_dataloader: leave out --images train'):
+        run('--images', 'train')
+    with pytest.raises(ValueError, match='init_cfg names no weights, and CLIPCAM is not trained'):
+        run('--cfg-options', 'model.backbone.init_cfg=None')
+
+
 def test_a_trained_network_needs_its_checkpoint(run):
     with pytest.raises(ValueError, match='ColourCAM is trained: give its checkpoint after the config'):
         run('--split', 'train.txt', config='ColourCAM.py')
@@ -167,8 +190,8 @@ def test_a_backbone_without_tokens_is_said(run, data, tmp_path):
 
 
 def test_the_test_tool_needs_none_either(data, tmp_path):
-    text = (data / 'clip.py').read_text() + "test_evaluator = dict(type='CAMIoUMetric')\ntest_cfg = dict()\n"
-    (data / 'clip.py').write_text(text)
+    more = "test_evaluator = dict(type='CAMIoUMetric')\ntest_cfg = dict(type='TestLoop')\n"
+    (data / 'clip.py').write_text((data / 'clip.py').read_text() + more)
     for name in ('b/3', 'a/4', 'b/5'):
         Image.fromarray(expected(data, name).astype(np.uint8)).save(data / 'masks' / f'{name}.png')
     load_tool('test.py').main([str(data / 'clip.py'), '--work-dir', str(tmp_path / 'work')])

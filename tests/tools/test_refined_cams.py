@@ -53,7 +53,10 @@ def slow_means(data, refiners):
         label = torch.tensor([[float(tag in tags[f'{name}.png']) for tag in ('red', 'green', 'blue')]])
         cam = model.cams((pixels - 120) / 60, labels=label)['cam'] * label[..., None, None]
         for refiner in refiners:
-            cam = MODELS.build(dict(type='FeatureAffinity', **parts[refiner])).eval()(pixels / 255, cam)
+            part = MODELS.build(dict(type='FeatureAffinity', **parts[refiner])).eval()
+            if refiner == 'affinity':
+                part.init_weights()
+            cam = part(pixels / 255, cam)
         cam, true = cam[0].numpy(), np.array(Image.open(data / 'masks' / f'{name}.png'))
         for row, threshold in enumerate(THRESHOLDS):
             made = np.where(cam.max(0) > np.float32(threshold), cam.argmax(0) + 1, 0)
@@ -71,14 +74,22 @@ def test_rows_are_their_parts_one_after_the_other(data, tmp_path, capsys):
     assert record['images'] == 3
     rows = {'cam': (), 'attention': ('attention',), 'affinity': ('affinity',), 'both': ('attention', 'affinity')}
     assert list(record['rows']) == list(rows)
+    printed = capsys.readouterr().out
     for name, refiners in rows.items():
         means = slow_means(data, refiners)
         found = record['rows'][name]
         np.testing.assert_allclose(found['table'], means, atol=0.5)
         assert found['mIoU'] == pytest.approx(means.max(), abs=0.5)
-        assert f'{name:24} mIoU {found["mIoU"]:5.2f}' in capsys.readouterr().out or name != 'cam'
+        assert f'{name:24} mIoU {found["mIoU"]:5.2f} at {found["threshold"]}' in printed
+        assert found['CPU seconds per image'] > 0
     tables = [record['rows'][name]['table'] for name in rows]
     assert len({tuple(table) for table in tables}) == 4, 'every row is another map'
+
+
+def test_rows_of_an_affinity_that_is_not_there(data, tmp_path):
+    options = ['--out', str(tmp_path / 'rows.json'), '--cfg-options', 'affinity.backbone=None']
+    with pytest.raises(SystemExit, match=r'clip\.py has no affinity\.backbone for the rows affinity and both'):
+        load_tool('analysis_tools/refined_cams.py').main([str(data / 'clip.py'), *options])
 
 
 def test_the_crf_refines_the_last_row(data, tmp_path):

@@ -55,7 +55,7 @@ from mmseg_wsss.pseudo_labels import Scorer, affinity_of, build_dataset, load_mo
 
 
 class Row:
-    """Counted pixels of one way to make CAMs or labels, and the CPU seconds that it took beyond the row before."""
+    """Counted pixels of one way to make CAMs or labels, and CPU seconds: with the network's, or of the CRF alone."""
 
     def __init__(self) -> None:
         self.counts: np.ndarray | int = 0
@@ -91,6 +91,8 @@ def main(argv: list[str] | None = None) -> None:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = load_model(MODELS.build(cfg.model), cfg, args.checkpoint, source='cam')
     needed = {name for row in args.rows for name in ROWS[row]}
+    if 'affinity' in needed and cfg.get('affinity', {}).get('backbone') is None:
+        sys.exit(f'error: {args.config} has no affinity.backbone for the rows affinity and both: --rows cam attention')
     configs = {'attention': {'affinity': {'longer_side': args.side}}, 'affinity': cfg}
     parts = {name: affinity_of(configs[name], 'affinity', model).to(get_device(model)).eval() for name in needed}
     crf = MODELS.build(refiner_of(cfg, 'crf-labels')) if args.crf else None

@@ -37,9 +37,11 @@ model = dict(
         layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU')),
         init_cfg=dict(type='Pretrained', checkpoint=clip),
     ),
-    cam_head=dict(type='TextCAMHead', background=background, embeddings='data/clip_text.npz'),
+    cam_head=dict(type='TextCAMHead', background=background),
     affinity=dict(type='FeatureAffinity', source='attention', num_blocks=8, rounds=3, power=2, box_threshold=0.4),
     cam_scales=(1.0,),
     background_threshold=0.5,
     test_cfg=dict(cam=True),
 )
+test_cfg = dict(type='TestLoop')
+val_cfg = None

@@ -60,22 +60,24 @@ _HF_NAMES = {
 
 
 def _openai_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Hugging Face's CLIP under OpenAI's names, of the image encoder alone; other files stay as they are."""
+    """CLIP's image encoder under OpenAI's names, from those of Hugging Face; names of other files stay as they are."""
+    state = {key.removeprefix('module.'): value for key, value in state.items()}
     if not any(key.startswith('vision_model.') for key in state):
         return state
-    renamed_state = {}
+    found = {}
     for key, value in state.items():
         if key.startswith('vision_model.') and not key.endswith('position_ids'):
             name = key.removeprefix('vision_model.')
             for theirs, ours in _HF_NAMES.items():
                 name = name.replace(theirs, ours)
-            renamed_state[_CLIP_PREFIX + name] = value
-    for key in [key for key in renamed_state if '.self_attn.q_proj.' in key]:
-        parts = [renamed_state.pop(key.replace('q_proj', f'{part}_proj')) for part in 'qkv']
-        renamed_state[key.replace('self_attn.q_proj.', 'attn.in_proj_')] = torch.cat(parts)
+            found[_CLIP_PREFIX + name] = value
+    for key in [key for key in found if '.self_attn.q_proj.' in key]:
+        names = [key.replace('q_proj', f'{part}_proj') for part in 'qkv']
+        if all(name in found for name in names):  # otherwise they are reported as unknown
+            found[key.replace('self_attn.q_proj.', 'attn.in_proj_')] = torch.cat([found.pop(name) for name in names])
     if 'visual_projection.weight' in state:
-        renamed_state[f'{_CLIP_PREFIX}proj'] = state['visual_projection.weight'].T
-    return renamed_state
+        found[f'{_CLIP_PREFIX}proj'] = state['visual_projection.weight'].T
+    return found
 
 
 def read_clip_projection(path: str) -> Tensor:
@@ -103,7 +105,7 @@ def read_vit_state_dict(path: str) -> dict[str, Tensor]:
         ValueError: the file holds anything but a dictionary of tensors.
     """
     state = {
-        re.sub(r'^(module\.)?(backbone\.|encoder\.)?', '', key): value.float()
+        re.sub(r'^(backbone\.|encoder\.)?', '', key): value.float()
         for key, value in _openai_names(read_weights(path)).items()
     }
     if f'{_CLIP_PREFIX}class_embedding' in state:

@@ -4,8 +4,6 @@ CLIP-ES (https://arxiv.org/abs/2212.09506, section 3.3) refines CAMs by the atte
 self-supervised features serves as well. N x N values per image are formed; everything else is products with vectors.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from scipy import ndimage
@@ -16,24 +14,21 @@ from .attention_fusion import attention_map
 _EPS = 1e-8
 
 
-def mean_patch_attention(queries: Sequence[Tensor], keys: Sequence[Tensor], num_cls: int) -> Tensor:
-    """Mean of the patch-to-patch attention over all heads of some blocks, one map in memory at a time.
+def mean_patch_attention(query: Tensor, key: Tensor, num_cls: int) -> Tensor:
+    """Mean of a block's patch-to-patch attention over its heads, one map in memory at a time.
 
     Args:
-        queries, keys: of K blocks, each (B, H, n, d) with the class tokens first.
+        query, key: (B, H, n, d) with the class tokens first.
         num_cls: number of class tokens T.
 
     Returns:
         (B, N, N) with N = n - T; row i says what patch i attends to.
     """
-    total, count = 0, 0
-    for query, key in zip(queries, keys, strict=True):
-        for head in range(query.shape[1]):
-            one = slice(head, head + 1)
-            maps = attention_map(query[:, one, num_cls:].float(), key[:, one].float())  # (B, 1, N, n)
-            total = total + maps[:, 0, :, num_cls:]
-            count += 1
-    return total / count
+    total = 0
+    for one, other in zip(query.split(1, dim=1), key.split(1, dim=1), strict=True):  # each (B, 1, n, d)
+        maps = attention_map(one[:, :, num_cls:].float(), other.float())  # (B, 1, N, n)
+        total = total + maps[:, 0, :, num_cls:]
+    return total / query.shape[1]
 
 
 def feature_affinity(features: Tensor, temperature: float) -> Tensor:

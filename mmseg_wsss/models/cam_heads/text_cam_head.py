@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...checkpoints.text_embeddings import read_text_embeddings
 
+_HOW = 'Make the file of all names of a config: python tools/make_text_embeddings.py CONFIG'
 NO_SYNONYMS: Mapping[str, Sequence[str]] = {}
 
 
@@ -19,7 +20,8 @@ class TextCAMHead(BaseModule):
     """Probabilities of class names in a softmax with names of background, as CLIP compares images and texts.
 
     CLIP-ES, https://arxiv.org/abs/2212.09506, section 3.2: names of what often surrounds the classes compete with them,
-    so that a class is not recognised by its surroundings. A class with synonyms has the mean of their unit embeddings.
+    so that a class is not recognised by its surroundings. A class with synonyms has the mean of their unit embeddings;
+    published CLIP-ES puts synonyms into one text.
 
     Args:
         classes: names of the C foreground classes.
@@ -31,7 +33,9 @@ class TextCAMHead(BaseModule):
         scale: factor on the cosines, 100 for CLIP.
 
     Raises:
-        ValueError: a name has no embedding, synonyms are of no class, or a name is both class and background.
+        FileNotFoundError: there is no such file of embeddings.
+        ValueError: a name has no embedding, there is no background, synonyms are of no class or no list, or a name is
+            both class and background.
     """
 
     def __init__(
@@ -46,6 +50,10 @@ class TextCAMHead(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if not background:
+            raise ValueError('cam_head.background is empty: without a name to compete with, a class has no CAM')
+        if wrong := [name for name, words in synonyms.items() if isinstance(words, str) or not words]:
+            raise ValueError(f'cam_head.synonyms of {", ".join(wrong)} must be a list of names')
         if unknown := sorted(set(synonyms) - set(classes)):
             raise ValueError(f'cam_head.synonyms has {", ".join(unknown)}, but the classes are {", ".join(classes)}')
         rows = [list(synonyms.get(name, [name])) for name in classes] + [[name] for name in background]
@@ -53,10 +61,7 @@ class TextCAMHead(BaseModule):
             raise ValueError(f'cam_head.background has {", ".join(both)}, which also stand for a class')
         known = _embeddings([embeddings] if isinstance(embeddings, str) else embeddings)
         if missing := sorted({name for row in rows for name in row} - set(known)):
-            raise ValueError(
-                f'no text embedding of {", ".join(map(repr, missing))} in {embeddings} (cam_head.embeddings): '
-                f'python tools/make_text_embeddings.py --names {" ".join(map(repr, missing))} --out FILE.npz'
-            )
+            raise ValueError(f'no text embedding of {", ".join(missing)} in {embeddings} (cam_head.embeddings). {_HOW}')
         text = np.stack([np.mean([known[name] for name in row], axis=0) for row in rows])  # (C + Bg, E)
         self.num_classes = len(classes)
         self.scale = scale
@@ -79,7 +84,10 @@ def _embeddings(paths: Sequence[str]) -> dict[str, np.ndarray]:
     """Name -> unit vector (E,) of several files, the first one first."""
     merged: dict[str, np.ndarray] = {}
     for path in reversed(paths):
-        merged |= read_text_embeddings(path)
+        try:
+            merged |= read_text_embeddings(path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'cam_head.embeddings: there is no file {path}. {_HOW}') from error
     if len({len(row) for row in merged.values()}) > 1:
         raise ValueError(f'the embeddings of {", ".join(paths)} have different lengths: use one text encoder')
     return merged

@@ -1,6 +1,6 @@
 """Refinement of score maps by the similarity of image patches in a vision transformer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,8 @@ class FeatureAffinity(nn.Module):
     background stays constant.
 
     Args:
-        backbone: ``TokenViT`` as a config, whose ``init_cfg`` is loaded at once, or as a module that is shared; None
-            where the caller has the tokens of its own pass.
+        backbone: ``TokenViT`` as a config, which is frozen, or as a module that is shared; None where the caller has
+            the tokens of its own pass.
         source: ``'attention'``: the mean over the heads of the last ``num_blocks`` blocks; ``'features'``: a softmax of
             the cosines of the last tokens.
         num_blocks: published: 8.
@@ -68,23 +68,25 @@ class FeatureAffinity(nn.Module):
         self.rounds, self.power, self.box_threshold = rounds, power, box_threshold
         self.longer_side = longer_side
         if isinstance(backbone, dict):
-            backbone = MODELS.build(backbone)
-            if backbone.init_cfg:
-                backbone.init_weights()
-            backbone.requires_grad_(False)
+            backbone = MODELS.build(backbone).requires_grad_(False)
         self.backbone = backbone
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
-    def __repr__(self) -> str:
-        """All values, and of the backbone its file: the settings of a folder of labels contain it."""
+    def extra_repr(self) -> str:
+        """All values; the settings of a folder of labels contain them."""
         names = ('source', 'num_blocks', 'temperature', 'rounds', 'power', 'box_threshold', 'longer_side')
-        values = ', '.join(f'{name}={getattr(self, name)!r}' for name in names)
-        origin = getattr(self.backbone, 'init_cfg', None)
-        return f'{type(self).__name__}({values}, backbone={type(self.backbone).__name__}, init_cfg={origin})'
+        values = {name: getattr(self, name) for name in names}
+        values |= {name: [round(one, 4) for one in getattr(self, name).flatten().tolist()] for name in ('mean', 'std')}
+        return ', '.join(f'{name}={value!r}' for name, value in values.items())
+
+    def init_weights(self) -> None:
+        """Load the backbone's ``init_cfg``; a checkpoint of a network that has this part holds its weights too."""
+        if self.backbone is not None and self.backbone.init_cfg:
+            self.backbone.init_weights()
 
     def train(self, mode: bool = True) -> 'FeatureAffinity':
-        """A backbone is never trained: it has no dropout here."""
+        """A frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.backbone is not None and not any(one.requires_grad for one in self.backbone.parameters()):
             self.backbone.eval()
@@ -103,9 +105,8 @@ class FeatureAffinity(nn.Module):
         """
         groups = maps_per_image(images, scores)
         with torch.autocast(images.device.type, enabled=False):
-            tokens = self.backbone.tokens(
-                self._inputs(images), record=self.record if self.source == 'attention' else None
-            )
+            record = self.recorder(self.backbone) if self.source == 'attention' else None
+            tokens = self.backbone.tokens(self._inputs(images), record=record)
             grid = tokens.maps[-1].shape[-2:]
             affinity = self.of_attention(tokens) if self.source == 'attention' else self._of_features(tokens)
             small = F.interpolate(scores.float(), size=grid, mode='bilinear', align_corners=False, antialias=True)
@@ -113,16 +114,29 @@ class FeatureAffinity(nn.Module):
             refined = self.spread(maps, affinity).unflatten(1, (groups, -1)).transpose(0, 1).flatten(0, 1)
             return F.interpolate(refined, size=images.shape[-2:], mode='bilinear', align_corners=False)
 
-    def record(self, attention: SelfAttention) -> tuple[Tensor, ...]:
-        """What :meth:`of_attention` needs of a block; the ``record`` argument of the backbone's ``tokens``."""
-        last = attention.block >= self.backbone.num_layers - self.num_blocks
-        return (attention.query, attention.key) if last else ()
+    def recorder(self, backbone: nn.Module) -> Callable[[SelfAttention], tuple[Tensor, ...]]:
+        """The ``record`` argument for a pass of ``backbone``, whose last block then holds what is needed.
+
+        It returns a tuple: the sum (B, N, N) of the attention of the last ``num_blocks`` blocks for the last block, and
+        nothing for the others, so that one matrix is kept.
+        """
+        total: Tensor | int = 0
+        first, last = backbone.num_layers - self.num_blocks, backbone.num_layers - 1
+
+        def record(attention: SelfAttention) -> tuple[Tensor, ...]:
+            nonlocal total
+            if attention.block == 0:  # of this chunk of the batch
+                total = 0
+            if attention.block >= first:
+                total = total + mean_patch_attention(attention.query, attention.key, backbone.num_extra_tokens)
+            return (total,) if attention.block == last else ()
+
+        return record
 
     def of_attention(self, tokens: Tokens) -> Tensor:
-        """Balanced affinity (B, N, N) by the attention of the last blocks, recorded as tuples (query, key, ...)."""
-        queries, keys, *_ = zip(*[one for one in tokens.recorded if one][-self.num_blocks :], strict=True)
-        num_cls = queries[0].shape[-2] - tokens.maps[-1].shape[-2:].numel()
-        return balanced(mean_patch_attention(queries, keys, num_cls), self.rounds)
+        """Balanced affinity (B, N, N) by the attention of a pass with :meth:`recorder`."""
+        total = tokens.recorded[-1][0]
+        return balanced(total / min(self.num_blocks, len(tokens.recorded)), self.rounds)
 
     def spread(self, maps: Tensor, affinity: Tensor) -> Tensor:
         """Maps (B, K, h, w) on the token grid by a balanced affinity (B, h * w, h * w)."""

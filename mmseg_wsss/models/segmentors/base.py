@@ -45,8 +45,9 @@ class CAMSegmentor(ShortInitLog):
     def cams(self, images: Tensor, *, maps: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """Named multi-scale CAMs, each (B, C, H, W) in [0, 1), not masked by image-level labels.
 
-        The first name is the method's own CAM, the one that labels are made of. A method whose CAMs depend on the
-        image-level labels, where these are known, takes ``labels`` (B, C) too, and passes them in its ``predict``.
+        The first name is the method's own CAM, the one that labels are made of. A method whose CAMs depend on which
+        classes are present (``CLIPCAM``) also takes ``labels`` (B, C), passes those that are known in its ``predict``,
+        and may return zeros for the other classes.
 
         Args:
             images: (B, 3, H, W), normalised.
@@ -91,12 +92,7 @@ class CAMSegmentor(ShortInitLog):
         padded = F.pad(cams, (0, 0, 0, 0, 1, 0))
         copies = [SegDataSample(metainfo=sample.metainfo) for sample in data_samples]
         originals = [copy.seg_logits.data[1:] for copy in self.postprocess_result(padded, copies)]
-        for sample in data_samples:
-            if 'gt_score' in sample and len(sample.gt_score) != cams.shape[1]:
-                raise ValueError(
-                    f'{sample.get("img_path", "a sample")}: the image-level label is over {len(sample.gt_score)} '
-                    f'classes, the network over {cams.shape[1]}'
-                )
+        require_labels_of(data_samples, cams.shape[1])
         return [
             cam * sample.gt_score[:, None, None] if 'gt_score' in sample else cam
             for cam, sample in zip(originals, data_samples, strict=True)
@@ -118,6 +114,20 @@ class CAMSegmentor(ShortInitLog):
     def with_background(self, cam: Tensor) -> Tensor:
         """The threshold as a constant channel in front of CAMs (..., C, h, w)."""
         return F.pad(cam, (0, 0, 0, 0, 1, 0), value=self.background_threshold)
+
+
+def require_labels_of(samples: Sequence[SegDataSample], count: int) -> None:
+    """Refuse samples whose image-level label is over another number of classes than ``count``; none is fine.
+
+    Raises:
+        ValueError: there is one; the message names its image.
+    """
+    for sample in samples:
+        if 'gt_score' in sample and len(sample.gt_score) != count:
+            path = sample.get('img_path', 'a sample')
+            raise ValueError(
+                f'{path}: the image-level label is over {len(sample.gt_score)} classes, the network over {count}'
+            )
 
 
 class StartedLosses:

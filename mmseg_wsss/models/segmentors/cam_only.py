@@ -8,9 +8,8 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ...structures import image_scores
 from ..cam import multi_scale_cam, scale_bicubic
-from .base import CAMSegmentor
+from .base import CAMSegmentor, require_labels_of
 
 
 class CAMOnly(CAMSegmentor, BaseSegmentor):
@@ -70,9 +69,9 @@ class CAMOnly(CAMSegmentor, BaseSegmentor):
     ) -> dict[str, Tensor]:
         """Multi-scale CAM; see the contract. Attention is not in ``maps``, so nothing is reused."""
 
-        def raw_cams(images: Tensor) -> dict[str, Tensor]:
-            repeats = 1 if labels is None else len(images) // len(labels)  # an image and its mirror image
-            return dict(cam=self.raw_cams(images, labels if labels is None else labels.repeat(repeats, 1)))
+        def raw_cams(x: Tensor) -> dict[str, Tensor]:  # of the images, or of them and then their mirror images
+            own = None if labels is None else labels.repeat(len(x) // len(labels), 1)
+            return dict(cam=self.raw_cams(x, own))
 
         return multi_scale_cam(
             raw_cams,
@@ -93,10 +92,15 @@ class CAMOnly(CAMSegmentor, BaseSegmentor):
         Returns:
             samples with ``pred_sem_seg`` and, with ``test_cfg.cam``, ``cam``: PixelData whose ``data`` is (C, H, W) in
             [0, 1) at the original size; both of the present classes where a sample has image-level labels.
+
+        Raises:
+            ValueError: an image-level label is over another number of classes.
         """
         samples = data_samples or [SegDataSample() for _ in inputs]
-        labelled = all('gt_score' in sample for sample in samples)
-        labels = image_scores(samples).to(inputs.device) if labelled else None
+        require_labels_of(samples, self.num_classes - 1)
+        # all classes may be present where nothing is known
+        scores = [sample.get('gt_score', torch.ones(self.num_classes - 1)) for sample in samples]
+        labels = torch.stack([one.to(inputs.device) for one in scores])
         cams = self.original_cams(self.cams(inputs, labels=labels), data_samples)
         for sample, cam in zip(samples, cams['cam'], strict=True):
             label = self.with_background(cam).argmax(dim=0, keepdim=True)  # at a tie the background is first

@@ -1,6 +1,6 @@
 """CLIPCAM: CAMs of class names by CLIP, without training (CLIP-ES, https://arxiv.org/abs/2212.09506)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmseg.registry import MODELS
@@ -34,7 +34,7 @@ class CLIPCAM(CAMOnly):
 
     Raises:
         TypeError: the backbone has no ``tokens``.
-        ValueError: the affinity has a backbone.
+        ValueError: the affinity has a backbone, or is not by attention.
     """
 
     needs_checkpoint = False
@@ -54,17 +54,22 @@ class CLIPCAM(CAMOnly):
         self.backbone = MODELS.build(backbone)
         self.cam_head = MODELS.build(completed(cam_head, 'cam_head', in_channels=token_width(self.backbone)))
         self.affinity = MODELS.build(affinity) if affinity else None
-        if self.affinity is not None and self.affinity.backbone is not None:
-            raise ValueError("model.affinity uses CLIP's attention: leave its backbone out")
-        self.requires_grad_(False)
+        if self.affinity and (self.affinity.backbone is not None or self.affinity.source != 'attention'):
+            raise ValueError("model.affinity spreads by CLIP's own attention: leave its backbone and source out")
+        # not the projection: DistributedDataParallel refuses a network that is frozen as a whole
+        self.backbone.requires_grad_(False)
 
     def init_weights(self) -> None:
-        """Load the image encoder and its projection; without ``init_cfg`` both stay random."""
+        """Load the image encoder and its projection.
+
+        Raises:
+            ValueError: ``backbone.init_cfg`` names no file, or the file does not fit.
+        """
+        checkpoint = (self.backbone.init_cfg or {}).get('checkpoint')
+        if not checkpoint:
+            raise ValueError('model.backbone.init_cfg names no weights, and CLIPCAM is not trained')
         self.backbone.init_weights()
-        if self.backbone.init_cfg:
-            self.cam_head.projection.load_state_dict(
-                dict(weight=read_clip_projection(self.backbone.init_cfg['checkpoint']))
-            )
+        self.cam_head.projection.load_state_dict(dict(weight=read_clip_projection(checkpoint)))
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Mapping[str, Tensor]:
         """Refuse to be trained."""
@@ -76,19 +81,14 @@ class CLIPCAM(CAMOnly):
         Args:
             images: (B, 3, H, W), normalised.
             labels: multi-hot (B, C); None: all classes are present.
-
-        Raises:
-            ValueError: the labels are over another number of classes.
         """
         count = self.cam_head.num_classes
         labels = images.new_ones(len(images), count) if labels is None else labels
-        if labels.shape[1] != count:
-            raise ValueError(f'the image-level labels are over {labels.shape[1]} classes, cam_head.classes has {count}')
-        tokens = self.backbone.tokens(images, record=self._record)
+        tokens = self.backbone.tokens(images, record=self._recorder())
         grid = tokens.maps[-1].shape[-2:]
         with torch.autocast(images.device.type, enabled=False):
             present = PresentClasses.of(labels, max(1, int(labels.sum(dim=1).max())))
-            entering = tokens.recorded[-2][-1].float()  # the last block
+            entering = tokens.recorded[-2][0].float()  # the last block
             cam = normalize_cam(self._grad_cam(entering, labels > 0, present).unflatten(-1, grid))
             if self.affinity is not None:
                 cam = self.affinity.spread(cam, self.affinity.of_attention(tokens))
@@ -96,10 +96,15 @@ class CLIPCAM(CAMOnly):
         full = cam.new_zeros(len(cam), count, *grid)
         return full.scatter_(1, present.index[..., None, None].expand_as(cam), cam)
 
-    def _record(self, attention: SelfAttention) -> tuple[Tensor, ...]:
-        """What is kept: query, key and result of the last two blocks and of those that the affinity uses."""
-        first = self.backbone.num_layers - max(2, self.affinity.num_blocks if self.affinity else 0)
-        return (attention.query, attention.key, attention.tokens) if attention.block >= first else ()
+    def _recorder(self) -> Callable[[SelfAttention], tuple[Tensor, ...]]:
+        """What is kept of a pass: the tokens that enter the last block, and what the affinity needs."""
+        spread = self.affinity.recorder(self.backbone) if self.affinity else lambda attention: ()
+
+        def record(attention: SelfAttention) -> tuple[Tensor, ...]:
+            kept = spread(attention)
+            return (attention.tokens,) if attention.block == self.backbone.num_layers - 2 else kept
+
+        return record
 
     def _grad_cam(self, entering: Tensor, labels: Tensor, present: PresentClasses) -> Tensor:
         """Grad-CAMs (B, K, N) >= 0 of K classes per image, of the tokens (B, n, D) that enter the last block."""

@@ -49,7 +49,13 @@ def test_the_first_file_with_a_name_counts(file, tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(classes=['cat', 'horse']), r"no text embedding of 'horse' in .*make_text_embeddings\.py --names 'horse'"),
+        (
+            dict(classes=['cat', 'horse']),
+            r'no text embedding of horse in .*python tools/make_text_embeddings\.py CONFIG',
+        ),
+        (dict(background=[]), r'cam_head\.background is empty'),
+        (dict(synonyms=dict(cat='dog')), r'cam_head\.synonyms of cat must be a list of names'),
+        (dict(synonyms=dict(cat=[])), r'cam_head\.synonyms of cat must be a list of names'),
         (dict(synonyms=dict(cow=['cat'])), r'cam_head\.synonyms has cow, but the classes are cat, dog'),
         (dict(background=['sky', 'cat']), r'cam_head\.background has cat, which also stand for a class'),
         (dict(synonyms=dict(cat=['sky'])), 'background has sky, which also stand for a class'),
@@ -58,6 +64,16 @@ def test_the_first_file_with_a_name_counts(file, tmp_path):
 def test_what_is_refused(file, changes, message):
     with pytest.raises(ValueError, match=message):
         build(file, **changes)
+
+
+def test_a_missing_file_says_how_to_make_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no file .*gone\.npz\. .*tools/make_text_embeddings\.py CONFIG'):
+        build(str(tmp_path / 'gone.npz'))
+
+
+def test_the_default_scale_is_that_of_clip(file):
+    head = MODELS.build(dict(type='TextCAMHead', classes=['cat'], background=['sky'], embeddings=file, in_channels=2))
+    assert head.scale == 100
 
 
 def test_files_of_two_encoders_are_refused(file, tmp_path):

@@ -36,8 +36,7 @@ def affinity_of(refiner, images, num_blocks=2, temperature=0.2):
         tokens = refiner.backbone.tokens(images, record=lambda one: kept.append((one.query, one.key)))
     if refiner.source == 'features':
         return balanced(feature_affinity(tokens.maps[-1].flatten(2).mT, temperature), 3)
-    queries, keys = zip(*kept[-num_blocks:], strict=True)
-    return balanced(mean_patch_attention(queries, keys, 1), 3)
+    return balanced(torch.stack([mean_patch_attention(*one, 1) for one in kept[-num_blocks:]]).mean(0), 3)
 
 
 @pytest.mark.parametrize('source', ['attention', 'features'])
@@ -97,11 +96,56 @@ def test_a_pass_in_chunks_is_the_same():
 
 
 def test_its_backbone_is_frozen_and_its_values_are_named():
-    refiner = build(source='features', temperature=0.3)
+    refiner = build(source='features', mean=(1, 2, 3.00004))
     assert not any(one.requires_grad for one in refiner.backbone.parameters())
     assert not refiner.train().backbone.training
-    values = "source='features', num_blocks=8, temperature=0.3, rounds=3, power=2, box_threshold=0.4, longer_side=None"
-    assert repr(refiner) == f'FeatureAffinity({values}, backbone=TokenViT, init_cfg=None)'
+    assert refiner.extra_repr() == (
+        "source='features', num_blocks=8, temperature=0.1, rounds=3, power=2, box_threshold=0.4, longer_side=None, "
+        'mean=[1.0, 2.0, 3.0], std=[58.395, 57.12, 57.375]'
+    )
+
+
+@pytest.mark.parametrize('blocks', [1, 2, 3, 8])
+def test_the_last_blocks_are_averaged(blocks):
+    refiner = build(num_blocks=blocks)
+    images = inputs(torch.rand(2, 3, 32, 32))
+    with torch.no_grad():
+        found = refiner.of_attention(refiner.backbone.tokens(images, record=refiner.recorder(refiner.backbone)))
+    torch.testing.assert_close(found, affinity_of(refiner, images, num_blocks=blocks), rtol=1e-4, atol=1e-6)
+
+
+def test_scores_are_averaged_where_the_grid_is_coarser():
+    """Antialiased: a pixel between two patches counts for both."""
+    scores = torch.zeros(1, 2, 32, 32)
+    scores[0, 0, :, 8:24] = 1
+    images = torch.rand(1, 3, 32, 32)
+    refiner = build(box_threshold=None)
+    small = F.interpolate(scores, size=(4, 4), mode='bilinear', align_corners=False, antialias=True)
+    torch.testing.assert_close(refiner(images, scores), refiner(images, small))
+    rough = F.interpolate(scores, size=(4, 4), mode='bilinear', align_corners=False)
+    assert not torch.allclose(small, rough)
+
+
+def test_autocast_changes_nothing():
+    refiner, images, scores = build(), torch.rand(1, 3, 32, 32), torch.rand(1, 2, 8, 8)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = refiner(images, scores)
+    assert torch.equal(found, refiner(images, scores))
+
+
+def test_a_thin_image_has_one_row_of_patches():
+    refiner = build(longer_side=64)
+    assert refiner._inputs(torch.rand(1, 3, 3, 1000)).shape == (1, 3, 8, 64)
+    assert refiner(torch.rand(1, 3, 3, 1000), torch.rand(1, 2, 3, 1000)).shape == (1, 2, 3, 1000)
+
+
+def test_the_file_is_needed_to_initialise_and_not_to_build(tmp_path):
+    state = {key: torch.randn_like(value) for key, value in build().backbone.state_dict().items()}
+    config = dict(VIT, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'vit.pth')))
+    refiner = build(backbone=config)
+    torch.save(state, tmp_path / 'vit.pth')
+    refiner.init_weights()
+    assert torch.equal(refiner.backbone.pos_embed, state['pos_embed'])
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_boxes_limit_what_is_spread(tmp_path):
     free = build_clip(tmp_path, affinity=dict(type='FeatureAffinity', num_blocks=3, box_threshold=None))
     boxed = MODELS.build(ConfigDict(clip_config(str(tmp_path / 'text.npz'), affinity=dict(type='FeatureAffinity'))))
     boxed.load_state_dict(free.state_dict())
-    boxed.eval().affinity.num_blocks = 3
+    boxed.eval().affinity.num_blocks = 3  # as the other's
     images = torch.randn(1, 3, SIDE, SIDE)
     assert not torch.allclose(free.raw_cams(images), boxed.raw_cams(images), atol=1e-3)
 
@@ -127,8 +127,20 @@ def test_prediction_uses_the_labels_of_the_samples(model):
         torch.testing.assert_close(sample.cam.data, cam, rtol=1e-4, atol=1e-4)
         label = torch.cat((torch.full_like(cam[:1], 0.5), cam)).argmax(0)
         assert (sample.pred_sem_seg.data[0] == label).float().mean() > 0.99
-    without = model.predict(images, [SegDataSample(metainfo=meta) for _ in range(2)])
-    assert (without[1].cam.data.amax((-2, -1)) > 0).all(), 'all classes compete'
+    mixed = model.predict(images, [samples[0], SegDataSample(metainfo=meta)])
+    torch.testing.assert_close(mixed[0].cam.data, cams[0], rtol=1e-4, atol=1e-4)
+    alone = model.cams(images[1:])['cam'][0]
+    torch.testing.assert_close(mixed[1].cam.data, alone, rtol=1e-4, atol=1e-4)  # all classes compete
+
+
+def test_labels_go_with_mirror_images_too(model):
+    images = torch.randn(2, 3, SIDE, SIDE)
+    model.merge_flip = torch.add
+    both = model.raw_cams(images, TWO) + model.raw_cams(images.flip(-1), TWO).flip(-1)
+    both = F.interpolate(both, size=(SIDE, SIDE), mode='bilinear', align_corners=False)
+    both = both - both.amin((-2, -1), keepdim=True)
+    expected = both / (both.amax((-2, -1), keepdim=True) + 1e-8)
+    torch.testing.assert_close(model.cams(images, labels=TWO)['cam'], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_layouts_of_openai_and_hugging_face_are_one_network(tmp_path, model):
@@ -139,6 +151,9 @@ def test_layouts_of_openai_and_hugging_face_are_one_network(tmp_path, model):
     for name, value in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], value), name
     torch.testing.assert_close(model.cam_head.projection.weight, state['visual.proj'].T)
+    torch.save({f'module.{key}': value for key, value in state.items()}, tmp_path / 'hf.pth')
+    other.init_weights()
+    assert torch.equal(other.cam_head.projection.weight, model.cam_head.projection.weight)
 
 
 def test_a_file_without_a_projection_is_refused(tmp_path, model):
@@ -151,17 +166,21 @@ def test_a_file_without_a_projection_is_refused(tmp_path, model):
 
 
 def test_what_is_refused(tmp_path, model):
-    with pytest.raises(ValueError, match=r'labels are over 2 classes, cam_head\.classes has 3'):
-        model.raw_cams(torch.randn(1, 3, SIDE, SIDE), torch.ones(1, 2))
+    short = set_image_label(SegDataSample(metainfo=dict(img_path='a.jpg')), [1], 2)
+    with pytest.raises(ValueError, match=r'a\.jpg: the image-level label is over 2 classes, the network over 3'):
+        model.predict(torch.randn(1, 3, SIDE, SIDE), [short])
+    with pytest.raises(ValueError, match='init_cfg names no weights, and CLIPCAM is not trained'):
+        MODELS.build(ConfigDict(clip_config(str(tmp_path / 'text.npz')))).init_weights()
     with pytest.raises(RuntimeError, match='CLIPCAM is not trained'):
         model.loss(torch.randn(1, 3, SIDE, SIDE), [])
     vit = clip_config(str(tmp_path / 'text.npz'))['backbone']
-    with pytest.raises(ValueError, match=r"model\.affinity uses CLIP's attention: leave its backbone out"):
-        build_clip(tmp_path, affinity=dict(type='FeatureAffinity', backbone=vit))
+    for wrong in (dict(backbone=vit), dict(source='features')):
+        with pytest.raises(ValueError, match=r"CLIP's own attention: leave its backbone and source out"):
+            build_clip(tmp_path, affinity=dict(type='FeatureAffinity', **wrong))
     with pytest.raises(TypeError, match='CLIPCAM cannot work with'):
         build_clip(tmp_path, backbone=dict(type='mmpretrain.VisionTransformer', arch='b'))
 
 
 def test_nothing_is_trained(model):
-    assert not any(one.requires_grad for one in model.parameters())
+    assert not any(one.requires_grad for one in model.backbone.parameters())
     assert model.cam_head.projection.weight.shape == (SPACE, 32)
