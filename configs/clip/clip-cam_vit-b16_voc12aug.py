@@ -1,6 +1,6 @@
 """CLIP's CAMs of PASCAL VOC 2012, without training.
 
-Reproduces: no published number; CLIP-ES (arXiv 2212.09506) with its names of background and of classes, of which some
+Reproduces: nothing published; CLIP-ES (arXiv 2212.09506) with its names of background and of classes, of which some
             have synonyms in one text.
 Expected:   not run
 Time:       not run

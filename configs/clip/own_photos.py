@@ -31,7 +31,7 @@ test_pipeline = [
     dict(type='ResizeToMultiple', size_divisor=16),
     dict(type='PackWSSSInputs'),
 ]
-# Photos without tags get a mask of background alone.
+# Photos with an empty list of tags get a mask of background alone.
 test_dataloader = dict(
     batch_size=1,
     num_workers=2,
