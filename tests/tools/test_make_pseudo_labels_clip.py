@@ -1,11 +1,13 @@
 """The label tool without a checkpoint and with affinities: masks against the parts, one after the other."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 from colour_net import make_data, masks
+from launch import ROOT, run_together
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -189,12 +191,20 @@ def test_a_backbone_without_tokens_is_said(run, data, tmp_path):
         tool.main([*files, '--refine', 'affinity'])
 
 
-def test_the_test_tool_needs_none_either(data, tmp_path):
+@pytest.mark.slow
+def test_the_test_tool_needs_none_either_and_two_processes_find_the_same(data, tmp_path):
     more = "test_evaluator = dict(type='CAMIoUMetric')\ntest_cfg = dict(type='TestLoop')\n"
+    more += "custom_imports = dict(imports=['mmseg_wsss'], allow_failed_imports=False)\n"
     (data / 'clip.py').write_text((data / 'clip.py').read_text() + more)
     for name in ('b/3', 'a/4', 'b/5'):
         Image.fromarray(expected(data, name).astype(np.uint8)).save(data / 'masks' / f'{name}.png')
-    load_tool('test.py').main([str(data / 'clip.py'), '--work-dir', str(tmp_path / 'work')])
-    record = json.loads((tmp_path / 'work/test.json').read_text())
+    test, torchrun = (
+        ROOT / 'tools' / 'test.py',
+        ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2'],
+    )
+    one, two = [data / 'clip.py', '--work-dir', tmp_path / 'one'], [data / 'clip.py', '--work-dir', tmp_path / 'two']
+    run_together([sys.executable, test, *one], [sys.executable, *torchrun, test, *two, '--launcher', 'pytorch'])
+    record, other = (json.loads((tmp_path / name / 'test.json').read_text()) for name in ('one', 'two'))
     assert record['checkpoint'] is None
     assert record['metrics']['cam/mIoU'] > 97
+    assert record['metrics'] == other['metrics']
