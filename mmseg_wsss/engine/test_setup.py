@@ -119,7 +119,8 @@ def load_own_weights(model: nn.Module) -> str:
     model = model.module if is_model_wrapper(model) else model
     if not (isinstance(model, CAMSegmentor) and not model.needs_checkpoint):
         raise ValueError(f'{type(model).__name__} is trained: give its checkpoint after the config')
-    model.init_weights()
+    if not model.is_init:
+        model.init_weights()
     return weights_sha256(model)
 
 

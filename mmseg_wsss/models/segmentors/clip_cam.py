@@ -70,6 +70,7 @@ class CLIPCAM(CAMOnly):
             raise ValueError('model.backbone.init_cfg names no weights, and CLIPCAM is not trained')
         self.backbone.init_weights()
         self.cam_head.projection.load_state_dict(dict(weight=read_clip_projection(checkpoint)))
+        self._is_init = True
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Mapping[str, Tensor]:
         """Refuse to be trained."""
