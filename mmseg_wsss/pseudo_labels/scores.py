@@ -144,7 +144,8 @@ class Scorer:
             present = tags.nonzero().flatten() if self.mask_by_labels else torch.arange(len(scores))
             if len(present):
                 present = present.to(scores.device)
-                refined = self.affinity(self._image(sample, scores), scores[present][None])[0]
+                with autocast(dtype=torch.bfloat16, enabled=self.amp):
+                    refined = self.affinity(self._image(sample, scores), scores[present][None])[0]
                 scores = scores.index_copy(0, present, refined)
         return Maps(scores, tags, sample)
 

@@ -15,7 +15,7 @@ _EPS = 1e-8
 
 
 def mean_patch_attention(query: Tensor, key: Tensor, num_cls: int) -> Tensor:
-    """Mean of a block's patch-to-patch attention over its heads, one map in memory at a time.
+    """Mean of a block's patch-to-patch attention over its heads, one map in memory at a time, in float32.
 
     Args:
         query, key: (B, H, n, d) with the class tokens first.
@@ -26,7 +26,8 @@ def mean_patch_attention(query: Tensor, key: Tensor, num_cls: int) -> Tensor:
     """
     total = 0
     for one, other in zip(query.split(1, dim=1), key.split(1, dim=1), strict=True):  # each (B, 1, n, d)
-        maps = attention_map(one[:, :, num_cls:].float(), other.float())  # (B, 1, N, n)
+        with torch.autocast(query.device.type, enabled=False):
+            maps = attention_map(one[:, :, num_cls:].float(), other.float())  # (B, 1, N, n)
         total = total + maps[:, 0, :, num_cls:]
     return total / query.shape[1]
 
@@ -41,8 +42,9 @@ def feature_affinity(features: Tensor, temperature: float) -> Tensor:
     Returns:
         (B, N, N), rows that sum to 1.
     """
-    unit = torch.nn.functional.normalize(features.float(), dim=-1)
-    return (unit @ unit.mT).div_(temperature).softmax(dim=-1)
+    with torch.autocast(features.device.type, enabled=False):
+        unit = torch.nn.functional.normalize(features.float(), dim=-1)
+        return (unit @ unit.mT).div_(temperature).softmax(dim=-1)
 
 
 def balanced(affinity: Tensor, rounds: int) -> Tensor:

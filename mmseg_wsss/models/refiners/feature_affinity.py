@@ -94,7 +94,7 @@ class FeatureAffinity(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, scores: Tensor) -> Tensor:
-        """Refine scores by the affinity of the images' patches.
+        """Refine scores by the affinity of the images' patches: under autocast the backbone's pass follows it.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1].
@@ -104,9 +104,9 @@ class FeatureAffinity(nn.Module):
             (G * B, K, H, W) float32 without gradient.
         """
         groups = maps_per_image(images, scores)
+        record = self.recorder(self.backbone) if self.source == 'attention' else None
+        tokens = self.backbone.tokens(self._inputs(images), record=record)
         with torch.autocast(images.device.type, enabled=False):
-            record = self.recorder(self.backbone) if self.source == 'attention' else None
-            tokens = self.backbone.tokens(self._inputs(images), record=record)
             grid = tokens.maps[-1].shape[-2:]
             affinity = self.of_attention(tokens) if self.source == 'attention' else self._of_features(tokens)
             small = F.interpolate(scores.float(), size=grid, mode='bilinear', align_corners=False, antialias=True)

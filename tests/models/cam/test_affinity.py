@@ -27,6 +27,14 @@ def test_mean_attention_as_loops():
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
 
 
+def test_under_autocast_it_is_as_without():
+    query, key = torch.randn(2, 1, 2, 6, 4)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found, features = mean_patch_attention(query, key, 1), feature_affinity(query[:, 0], 0.2)
+    assert torch.equal(found, mean_patch_attention(query, key, 1))
+    assert torch.equal(features, feature_affinity(query[:, 0], 0.2))
+
+
 def test_feature_affinity_as_loops():
     features = np.random.default_rng(0).normal(size=(2, 4, 3))
     expected = np.zeros((2, 4, 4))

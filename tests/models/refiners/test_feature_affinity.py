@@ -126,11 +126,18 @@ def test_scores_are_averaged_where_the_grid_is_coarser():
     assert not torch.allclose(small, rough)
 
 
-def test_autocast_changes_nothing():
-    refiner, images, scores = build(), torch.rand(1, 3, 32, 32), torch.rand(1, 2, 8, 8)
+def test_under_autocast_only_the_backbone_is_bfloat16():
+    refiner, images, scores = build(source='features'), torch.rand(1, 3, 32, 32), torch.rand(1, 2, 8, 8)
+    inputs = refiner._inputs(images)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        found = refiner(images, scores)
-    assert torch.equal(found, refiner(images, scores))
+        found, features = refiner(images, scores), refiner.backbone.tokens(inputs).maps[-1]
+    assert found.dtype == torch.float32
+    assert not torch.equal(features.float(), refiner.backbone.tokens(inputs).maps[-1])
+    affinity = balanced(feature_affinity(features.flatten(2).mT, refiner.temperature), refiner.rounds)
+    small = F.interpolate(scores, size=features.shape[-2:], mode='bilinear', align_corners=False, antialias=True)
+    expected = spread(small, affinity, power=refiner.power, box_threshold=refiner.box_threshold)
+    expected = F.interpolate(expected, size=(32, 32), mode='bilinear', align_corners=False)
+    assert torch.equal(found, expected)
 
 
 def test_a_thin_image_has_one_row_of_patches():
