@@ -1,20 +1,23 @@
 """Both stages in one command: ``python tools/run_two_stage.py CAM_CONFIG SEG_CONFIG --work-dir DIR``.
 
-Trains the first stage, labels its training images, trains the second stage on these labels, and tests both; with
-``--fully`` the fully supervised counterpart of the second stage too. Prints a table and saves it as DIR/README.md. Each
-command is printed before it runs, and the first one that fails ends the run. A second call continues: trainings from
-their latest checkpoint, labelling with the missing images; complete results are kept. Other configs or options need
-another DIR. Other options, after the configs, are those of ``tools/make_pseudo_labels.py``: by default ``--refine
-crf-labels`` and, if the first stage has CAMs and its test set masks, ``--sweep`` on the images that are labelled.
+Trains the first stage, labels its training images, trains the second stage on these labels, and tests both; a first
+stage that needs no training, such as CLIPCAM, only labels. With ``--fully`` the fully supervised counterpart of the
+second stage is trained too. Prints a table and saves it as DIR/README.md. Each command is printed before it runs, and
+the first one that fails ends the run. A second call continues: trainings from their latest checkpoint, labelling with
+the missing images; complete results are kept. Other configs or options need another DIR. Other options, after the
+configs, are those of ``tools/make_pseudo_labels.py``: by default ``--refine crf-labels`` and, if the first stage has
+CAMs and its test set masks, ``--sweep`` on the images that are labelled.
 """
 
 import argparse
+import os
 import runpy
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -54,14 +57,27 @@ from mmseg_wsss.pseudo_labels import choose_source
 from mmseg_wsss.text_files import read_json
 
 
-def call(tool: str, *arguments: object) -> None:
-    """Print a command and run it; if it fails, SystemExit names it."""
-    command = [sys.executable, str(TOOLS / tool), *map(str, arguments)]
+def call(tool: str, *arguments: object) -> dict[str, float]:
+    """Print a command and run it; returns its seconds and the most memory that one of its processes had, in MiB.
+
+    Raises:
+        SystemExit: it failed; the message names it.
+    """
+    command, start = [sys.executable, str(TOOLS / tool), *map(str, arguments)], time.monotonic()
     print(f'\n$ {shlex.join(command)}', flush=True)
-    if status := subprocess.run(command, check=False).returncode:
+    with subprocess.Popen(command) as process:
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
+    if status:
         raise SystemExit(
-            f'error: exit status {status} of\n  {shlex.join(command)}\nThe same call continues from there.'
+            f'error: exit status {os.waitstatus_to_exitcode(status)} of\n  {shlex.join(command)}\n'
+            'The same call continues from there.'
         )
+    seconds = {'wall': time.monotonic() - start, 'CPU': used.ru_utime + used.ru_stime}
+    return {**{f'{name} s': round(value, 1) for name, value in seconds.items()}, 'peak MiB': used.ru_maxrss >> 10}
 
 
 def is_newer(result: Path, source: Path) -> bool:
@@ -78,38 +94,50 @@ def last_checkpoint(folder: Path, cfg: Config) -> Path | None:
 
 
 class Stage:
-    """A config with the options of the command line, and the folder where it is trained and tested."""
+    """A config with the options of the command line, and the folder where it is trained and tested.
 
-    def __init__(self, config: Path, options: Sequence[str], folder: Path) -> None:
-        self.config, self.folder = config, folder
+    ``run`` runs a tool with its arguments: by default ``call``.
+    """
+
+    def __init__(
+        self, config: Path, options: Sequence[str], folder: Path, run: Callable[..., object] | None = None
+    ) -> None:
+        self.config, self.folder, self.run = config, folder, run or call
         self.options = ['--cfg-options', *options] if options else []
         parser = argparse.ArgumentParser()
         parser.add_argument('--cfg-options', nargs='+', default={}, action=DictAction)
         self.cfg = read_config(config, parser.parse_args(self.options).cfg_options)
         self.images = self.cfg.train_dataloader.dataset
+        self.is_trained = getattr(MODELS.get(self.cfg.model.type), 'needs_checkpoint', True)
         tested = (self.cfg.get('test_dataloader') or {}).get('dataset') or {}
         self.has_masks = bool((tested.get('data_prefix') or {}).get('seg_map_path'))
 
-    def train(self, seed: int, masks: Path | None = None) -> Path:
-        """Train unless that is done, on these masks if some are given; returns the last checkpoint."""
+    def train(self, seed: int, masks: Path | None = None) -> Path | None:
+        """Train unless that is done, on these masks if some are given; returns the last checkpoint.
+
+        None is the checkpoint of a network that needs none.
+        """
+        if not self.is_trained:
+            return None
         options = self.options
         if masks is not None:
             key = 'mask_dir' if 'mask_dir' in self.images else 'data_prefix.seg_map_path'
             options = [*(options or ['--cfg-options']), f'train_dataloader.dataset.{key}={masks.resolve()}']
         if last_checkpoint(self.folder, self.cfg) is None:
-            call('train.py', self.config, '--work-dir', self.folder, '--resume', '--seed', seed, *options)
+            self.run('train.py', self.config, '--work-dir', self.folder, '--resume', '--seed', seed, *options)
         return last_checkpoint(self.folder, self.cfg)
 
-    def test(self, checkpoint: Path, *flags: str) -> dict[str, float | None]:
+    def test(self, checkpoint: Path | None, *flags: str) -> dict[str, float | None]:
         """Test unless there are no masks or there is a result newer than the checkpoint; returns the metrics."""
         if not self.has_masks:
             return {}
         result = self.folder / f'test{"".join(flags).replace("--", "_")}.json'
-        if not is_newer(result, checkpoint):
-            call('test.py', self.config, checkpoint, '--work-dir', self.folder, *flags, *self.options)
+        if not is_newer(result, checkpoint or self.config):
+            tested = filter(None, [self.config, checkpoint])
+            self.run('test.py', *tested, '--work-dir', self.folder, *flags, *self.options)
         return read_json(result)['metrics']
 
-    def segmentation(self, checkpoint: Path) -> dict[str, float]:
+    def segmentation(self, checkpoint: Path | None) -> dict[str, float]:
         """mIoU of the segmentation by how it was tested."""
         tests = {'single scale': ()}
         if self.cfg.get('tta_model') is not None:
@@ -180,7 +208,7 @@ def run_two_stage(
     checkpoint = cam.train(seed)
     metrics = cam.test(checkpoint)
     rows = {f'first stage, {key}': f'{value:.1f}' for key, value in metrics.items() if key.endswith('mIoU') and value}
-    call('make_pseudo_labels.py', cam.config, checkpoint, *labels, *cam.options)
+    call('make_pseudo_labels.py', *filter(None, [cam.config, checkpoint]), *labels, *cam.options)
     found = read_json(out / 'manifest.json')['found']
     if 'mIoU' in found:
         rows['CAM, images of the sweep'] = f'{found["mIoU"]:.1f} (at {found["threshold"]:.2f})'
