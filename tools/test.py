@@ -98,15 +98,20 @@ def build_cfg(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def write_metrics(path: Path, metrics: dict, args: argparse.Namespace) -> None:
-    """Write the metrics with config and checkpoint; NaN, which JSON does not support, becomes null."""
-    numbers = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in metrics.items()}
+def json_numbers(numbers: dict) -> dict:
+    """NaN, which JSON does not support, becomes None."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in numbers.items()}
+
+
+def write_metrics(path: Path, metrics: dict, class_iou: dict[str, dict], args: argparse.Namespace) -> None:
+    """Write the metrics and the IoU per source and class with config and checkpoint."""
     record = {
         'config': args.config,
         'checkpoint': args.checkpoint,
         'tta': args.tta,
         'crf': args.crf,
-        'metrics': numbers,
+        'metrics': json_numbers(metrics),
+        'IoU': {source: json_numbers(values) for source, values in class_iou.items()},
     }
     write_text(path, json.dumps(record, indent=2) + '\n')
 
@@ -136,7 +141,10 @@ def test(args: argparse.Namespace) -> None:
     metrics = runner.test()
     if is_main_process():
         name = 'test' + '_tta' * args.tta + '_crf' * bool(args.crf)
-        write_metrics(Path(cfg.work_dir) / f'{name}.json', metrics, args)
+        class_iou = {}
+        for metric in runner.test_loop.evaluator.metrics:
+            class_iou |= getattr(metric, 'class_iou', {})
+        write_metrics(Path(cfg.work_dir) / f'{name}.json', metrics, class_iou, args)
     finish_launch()
 
 

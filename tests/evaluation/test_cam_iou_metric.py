@@ -43,7 +43,8 @@ def evaluate(metric, samples):
 
 def test_slow_loops():
     samples = [random_sample(seed) for seed in range(4)]
-    metrics = evaluate(build(), samples)
+    metric = build()
+    metrics = evaluate(metric, samples)
     ground_truths = [s['gt_sem_seg']['data'][0] for s in samples]
     for source in ('cam', 'cam_aux', 'seg'):
         means, all_rates = {}, {}
@@ -55,6 +56,8 @@ def test_slow_loops():
             expected = slow_rates(predictions, ground_truths, 4)
             means[t], all_rates[t] = np.nanmean(expected['IoU']), expected
             if t == 0.4:
+                np.testing.assert_allclose([*metric.class_iou[source].values()], expected['IoU'])
+                assert tuple(metric.class_iou[source]) == CLASSES
                 assert metrics[f'{source}/mIoU'] == pytest.approx(means[t])
                 assert metrics[f'{source}/num_classes'] == np.isfinite(expected['IoU']).sum()
                 for name in ('precision', 'recall', 'FP', 'FN'):

@@ -34,6 +34,7 @@ def test_rates_by_hand(run, tmp_path, capsys):
     # background: 2 right, 1 missed, 1 wrong; cat: 1 right, 1 missed, 1 wrong; dog nowhere
     assert record['masks'] == 2
     assert record['mIoU'] == pytest.approx(100 * (2 / 4 + 1 / 3) / 2)
+    assert record['IoU'] == {'background': pytest.approx(50), 'cat': pytest.approx(100 / 3), 'dog': None}
     assert record['precision'] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
     assert record['recall'] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
     assert '2 masks, mIoU 41.67 over 2 classes' in capsys.readouterr().out

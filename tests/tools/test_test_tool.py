@@ -33,6 +33,9 @@ def test_plain_test_reports_cams_and_segmentation(toy, run):
     assert len(np.unique(masks['0'])) > 1  # a constant prediction would hide errors of geometry
     assert [mask.shape for mask in masks.values()] == [(40, 48), (48, 40), (40, 48)]
     assert record['metrics']['seg/mIoU'] == pytest.approx(evaluate_masks(toy, masks), abs=0.006)
+    for source in ('cam', 'cam_aux', 'seg'):
+        ious = [one for one in record['IoU'][source].values() if one is not None]
+        assert record['metrics'][f'{source}/mIoU'] == pytest.approx(np.mean(ious))
     assert {'cam/mIoU', 'cam/best_mIoU', 'cam_aux/best_threshold'} <= set(record['metrics'])
     assert record['metrics']['cam/mIoU'] <= record['metrics']['cam/best_mIoU']
     assert (record['tta'], record['crf']) == (False, False)

@@ -2,8 +2,8 @@
 
 DIR is the ``--out`` of tools/make_pseudo_labels.py or of tools/test.py, or any folder of masks of ids with --classes;
 GROUND_TRUTH is a folder with masks of the same names. Masks in colours become masks of ids with
-tools/dataset_converters/colour_masks.py. Prints IoU, precision and recall per class and writes their means as
-``DIR/iou.json``.
+tools/dataset_converters/colour_masks.py. Prints IoU, precision and recall per class and writes their means and the IoU
+per class as ``DIR/iou.json``.
 """
 
 import argparse
@@ -91,7 +91,9 @@ def main(argv: list[str] | None = None) -> None:
         table.add_column(name, [f'{value:.2f}' for value in (*values[0], means[name])])
     counted = int(np.isfinite(per_class['IoU']).sum())
     print(f'{table}\n{len(names)} masks, mIoU {means["IoU"]:.2f} over {counted} classes')
+    ious = [float(one) if np.isfinite(one) else None for one in per_class['IoU'][0]]
     record = {'masks': len(names), 'ground_truth': str(args.ground_truth), 'mIoU': means.pop('IoU'), **means}
+    record['IoU'] = dict(zip(classes, ious, strict=True))
     write_text(args.folder / 'iou.json', json.dumps(record, indent=2) + '\n')
 
 

@@ -34,8 +34,8 @@ class CAMIoUMetric(BaseMetric):
       evaluate, because their mask is ``ignore_index`` everywhere; a warning reports them.
 
     Pixels of the ground truth that are ``ignore_index`` are left out; pixels *predicted* 255 are errors. A table per
-    class is logged. Every image adds one small entry, so that the duplicates of an uneven split over processes can be
-    dropped exactly.
+    class is logged; its IoU is kept as ``class_iou``, source -> class -> percent, or NaN. Every image adds one small
+    entry, so that the duplicates of an uneven split over processes can be dropped exactly.
 
     Args:
         ignore_index: Segmentation id of the ground truth that is not evaluated.
@@ -48,6 +48,7 @@ class CAMIoUMetric(BaseMetric):
     def __init__(self, *, ignore_index: int = 255, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignore_index = ignore_index
+        self.class_iou: dict[str, dict[str, float]] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch.
@@ -76,8 +77,10 @@ class CAMIoUMetric(BaseMetric):
             empty = sum(not ids.size for ids, _ in entries)  # the same for every source
             summary |= dict(images=len(entries), images_without_ground_truth=empty)
             metrics.update({f'{source}/{key}': value for key, value in summary.items()})
-            at = f' at threshold {results[0]["threshold"]:g}' if thresholds else ''
-            self._log_table(f'{source}{at}, {len(entries)} images', rates(counts), row)
+            at, per_class = f' at threshold {results[0]["threshold"]:g}' if thresholds else '', rates(counts)
+            self._log_table(f'{source}{at}, {len(entries)} images', per_class, row)
+            ious = per_class['IoU'][row].tolist()
+            self.class_iou[source] = dict(zip(self.dataset_meta['classes'], ious, strict=True))
         if metrics and empty:
             text = f'{empty} of {len(results)} images have no pixel to evaluate: their masks are {self.ignore_index}'
             print_log(f'{text} everywhere', MMLogger.get_current_instance(), logging.WARNING)
