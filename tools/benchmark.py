@@ -12,13 +12,14 @@ A plan::
     ground_truth: SegmentationClass           # their masks
     runs:
       cam: {config: configs/CAM.py, labels: [--sweep, --refine, crf-labels], tests: [train]}
-      seg: {config: configs/SEG.py, masks: cam, tests: [val], seeds: [0, 1, 2]}
+      seg: {config: configs/SEG.py, masks: cam, tests: [val], seeds: [0, 1, 2], title: CAM -> SEG}
 
 - ``masks``: the run whose labels it is trained on; it is done first, for the same seed or for its only one.
 - ``labels``: options of ``make_pseudo_labels.py`` for its training images; compared with the ground truth of ``train``.
 - ``tests``: ``val``, the config's test set (at several scales and with the CRF too, where the config has them), and
   ``train``, at a single scale.
 - ``options``: KEY=VALUE that override values of the config; ``seeds``: by default 0.
+- ``title``, ``counterpart``: for the table: the name of the row, and the run on ground-truth masks to compare with.
 """
 
 import argparse
@@ -38,7 +39,7 @@ from run_two_stage import Stage, call, is_newer
 from mmseg_wsss.checkpoints.zoo import find
 from mmseg_wsss.fileio import unwritable
 
-KEYS = {'config', 'options', 'masks', 'labels', 'tests', 'seeds'}
+KEYS = {'config', 'options', 'masks', 'labels', 'tests', 'seeds', 'title', 'counterpart'}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -68,9 +69,11 @@ def read_plan(path: Path) -> dict:
             raise SystemExit(f'error: {path}: run {name}: there is no key {", ".join(wrong)}, only {", ".join(KEYS)}')
         if not Path(run['config']).is_file():
             raise SystemExit(f'error: {path}: run {name}: there is no config {run["config"]}')
-        source = run.get('masks')
+        source, bound = run.get('masks'), run.get('counterpart')
         if source and 'labels' not in runs.get(source, {}):
             raise SystemExit(f'error: {path}: run {name}: masks: {source} is no run with labels')
+        if bound and bound not in runs:
+            raise SystemExit(f'error: {path}: run {name}: counterpart: there is no run {bound}')
     return plan
 
 
