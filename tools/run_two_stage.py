@@ -97,6 +97,9 @@ class Stage:
     """A config with the options of the command line, and the folder where it is trained and tested.
 
     ``run`` runs a tool with its arguments: by default ``call``.
+
+    Raises:
+        SystemExit: the config has no training images.
     """
 
     def __init__(
@@ -107,6 +110,11 @@ class Stage:
         parser = argparse.ArgumentParser()
         parser.add_argument('--cfg-options', nargs='+', default={}, action=DictAction)
         self.cfg = read_config(config, parser.parse_args(self.options).cfg_options)
+        if self.cfg.get('train_dataloader') is None:
+            raise SystemExit(
+                f'error: {config} has no train_dataloader: label its images with tools/make_pseudo_labels.py, then '
+                'train on the labels with tools/train.py'
+            )
         self.images = self.cfg.train_dataloader.dataset
         self.is_trained = getattr(MODELS.get(self.cfg.model.type), 'needs_checkpoint', True)
         tested = (self.cfg.get('test_dataloader') or {}).get('dataset') or {}

@@ -140,6 +140,28 @@ def test_the_first_stage_may_be_any_segmentation_and_the_second_any_dataset_of_m
     assert [one[0] for one in tools.calls].count('test.py') == 2, 'no tests at several scales without tta_model'
 
 
+def test_a_first_stage_without_training_only_labels(tool, tools, data, tmp_path):
+    cfg = Config.fromfile(data / 'cam.py')
+    cfg.model.type = 'CLIPCAM'
+    cfg.dump(data / 'clip.py')
+    cam, seg = str(data / 'clip.py'), str(data / 'seg.py')
+    tool.main([cam, seg, '--work-dir', str(tmp_path), '--threshold', '0.5', '--refine', 'affinity+crf'])
+    assert tools.calls[0] == ['test.py', cam, '--work-dir', f'{tmp_path}/cam']
+    assert tools.calls[1][:4] == ['make_pseudo_labels.py', cam, '--out', f'{tmp_path}/labels']
+    assert tools.calls[2][:2] == ['train.py', seg]
+    before = len(tools.calls)
+    tool.main([cam, seg, '--work-dir', str(tmp_path), '--threshold', '0.5', '--refine', 'affinity+crf'])
+    assert [one[0] for one in tools.calls[before:]] == ['make_pseudo_labels.py']
+
+
+def test_a_config_without_training_images_says_what_to_do(tool, tools, data, tmp_path):
+    cfg = Config.fromfile(data / 'cam.py')
+    cfg.train_dataloader = None
+    cfg.dump(data / 'no_images.py')
+    with pytest.raises(SystemExit, match=r'no_images\.py has no train_dataloader: label its images with .*make_pseudo'):
+        tool.main([str(data / 'no_images.py'), str(data / 'seg.py'), '--work-dir', str(tmp_path)])
+
+
 def test_the_first_failure_ends_the_run_and_names_the_command(tool, data, tmp_path):
     pytest.importorskip('pydensecrf', reason='the extra `crf` is not installed')
     arguments = [str(data / 'cam.py'), str(data / 'seg.py'), '--work-dir', str(tmp_path), '--threshold', '0.3']
