@@ -37,9 +37,9 @@ WITH_POSITIONS = [
 
 
 def test_there_are_configs():
-    counts = {'clip': 4, 'dupl': 5, 'mctformer': 4, 'more': 3, 'seco': 3, 'toco': 13, 'weaktr': 29}
+    counts = {'clip': 4, 'dupl': 5, 'mctformer': 4, 'more': 3, 'seco': 3, 'toco': 13, 'weaktr': 31}
     assert Counter(path.parent.name for path in CONFIGS) == counts
-    assert len(SECOND_STAGES) == 15
+    assert len(SECOND_STAGES) == 17
     assert {*SECOND_STAGES} - {*WITH_POSITIONS} == {
         ROOT / 'configs/weaktr/weaktr-seg_eva02-s14_1xb4-100e_voc12aug-476x476.py',
         ROOT / 'configs/weaktr/weaktr-seg_vit-demo_drawn-scenes.py',
