@@ -1,4 +1,4 @@
-"""`make demo`: trains on drawn scenes and their tags, tests, leaves a table and a page of pictures.
+"""`make demo`: trains on drawn scenes and their tags, tests, leaves a table and a report with pictures.
 
     python demo/run.py                                   a classifier alone and ToCo, beside each other
     python demo/run.py --full                            ToCo with the dense energy too
@@ -142,10 +142,9 @@ def train_and_test(method: str, config: Path, args: argparse.Namespace) -> dict[
         if not is_newer(folder / f'{name}.json', checkpoint):
             arguments = (config, checkpoint, '--work-dir', folder, *flags)
             call(method, folder / f'{name}.txt', *tool, 'tools/test.py', *arguments)
-    page = args.out / 'page.png'
-    if method == 'toco' and not is_newer(page, checkpoint):
-        arguments = (config, checkpoint, '--out', page)
-        call(method, folder / 'page.txt', *tool, 'tools/analysis_tools/picture_page.py', *arguments)
+    if method == 'toco' and not is_newer(report := args.out / 'report.html', checkpoint):
+        arguments = (folder, '--out', report)
+        call(method, folder / 'report.txt', *tool, 'tools/analysis_tools/report.py', *arguments)
     return {name: read_json(folder / f'{name}.json')['metrics'] for name in tests}
 
 
@@ -172,7 +171,7 @@ def toco(args: argparse.Namespace, layout: voc.Layout | None) -> None:
     cfg = Config.fromfile(configs['toco'])
     about = f'{cfg.train_cfg.max_iters} iterations of {cfg.train_dataloader.batch_size} images; seed {args.seed}.'
     text = f'{table(numbers)}\n\nCAMs are multiplied by the tags of the image, the segmentation sees none. {about}\n'
-    (args.out / 'README.md').write_text(f'{text}\n![image, CAM, pseudo-label, prediction, ground truth](page.png)\n')
+    (args.out / 'README.md').write_text(f'{text}\n[Images, CAMs, pseudo-labels, predictions](report.html)\n')
     print(f'\n{text}')
 
 
@@ -186,19 +185,10 @@ def weaktr(args: argparse.Namespace, layout: voc.Layout | None) -> None:
         background = ('--sweep-split', (args.out / 'sweep.txt').resolve())
     arguments = (cam, seg, '--work-dir', args.out, '--seed', args.seed, *background)
     call('weaktr', args.out / 'log.txt', 'tools/run_two_stage.py', *arguments)
-    first, second = (last_checkpoint(args.out / path.stem, Config.fromfile(path)) for path in (cam, seg))
-    page = args.out / 'page.png'
-    if not is_newer(page, second):
-        found = read_json(args.out / 'labels/manifest.json')['found']
-        arguments = (cam, first, '--seg', seg, second, '--threshold', found.get('threshold', 0.4), '--out', page)
-        call(
-            'weaktr',
-            args.out / 'page.txt',
-            'tools/analysis_tools/picture_page.py',
-            *arguments,
-            '--refine',
-            'crf-labels',
-        )
+    second = last_checkpoint(args.out / seg.stem, Config.fromfile(seg))
+    if not is_newer(report := args.out / 'report.html', second):
+        arguments = (args.out, '--out', report, '--refine', 'crf-labels')
+        call('weaktr', args.out / 'report.txt', 'tools/analysis_tools/report.py', *arguments)
     print(f'\n{(args.out / "README.md").read_text()}')
 
 
@@ -212,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
     if layout is None:
         print(f'scenes: {scenes.write(scenes.HOME)} (1,200 to train on, 200 to test on)')
     {'toco': toco, 'weaktr': weaktr}[args.method](args, layout)
-    print(f'This table: {args.out / "README.md"}   pictures: {args.out / "page.png"}')
+    print(f'This table: {args.out / "README.md"}   report: {args.out / "report.html"}')
 
 
 if __name__ == '__main__':

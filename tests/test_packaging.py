@@ -66,7 +66,7 @@ def wheel(wheel_file) -> zipfile.ZipFile:
 
 def test_wheel_holds_every_module_config_and_tool(wheel):
     names = set(wheel.namelist())
-    expected = _files('mmseg_wsss', '.py') | {'mmseg_wsss/.mim/model-index.yml'}
+    expected = _files('mmseg_wsss', '.py', '.html') | {'mmseg_wsss/.mim/model-index.yml'}
     expected |= {f'mmseg_wsss/.mim/{name}' for name in _files('configs', '.py', '.yml', '.md')}
     expected |= {f'mmseg_wsss/.mim/{name}' for name in _files('tools', '.py', '.sh')}
     assert len(expected) > 50

@@ -32,15 +32,6 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
-from mmengine import load
-from mmengine.utils import get_git_hash
-from run_two_stage import Stage, call, is_newer
-
-from mmseg_wsss.checkpoints.zoo import find
-from mmseg_wsss.fileio import unwritable
-
-KEYS = {'config', 'options', 'masks', 'labels', 'tests', 'seeds', 'title', 'counterpart'}
-
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -54,6 +45,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--seeds', nargs='+', type=int, metavar='N', help='only these')
     add('--weights', nargs='+', default=[], metavar='NAME=FILE', help='local files of names of docs/weights.md')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
+from mmengine import load
+from mmengine.utils import get_git_hash
+from run_two_stage import Stage, call, is_newer
+
+from mmseg_wsss.checkpoints.zoo import find
+from mmseg_wsss.fileio import unwritable
+
+KEYS = {'config', 'options', 'masks', 'labels', 'tests', 'seeds', 'title', 'counterpart'}
 
 
 def read_plan(path: Path) -> dict:

@@ -1,6 +1,6 @@
 """Pictures of what a model does, and of what it is shown."""
 
-from .picture_page import PictureRow, colorize, heat, overlay, picture_page, save_page, without_photos
-from .sample_page import sample_page
+from .report import Picture, Report, curves
+from .sample_page import colorize, overlay, sample_page
 
-__all__ = ['PictureRow', 'colorize', 'heat', 'overlay', 'picture_page', 'sample_page', 'save_page', 'without_photos']
+__all__ = ['Picture', 'Report', 'colorize', 'curves', 'overlay', 'sample_page']

@@ -2,13 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from .picture_page import colorize, overlay
+from ..datasets.palette import voc_palette
+
+
+def colorize(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+    """Segmentation ids (H, W) in colours (H, W, 3) uint8; ids beyond the palette get PASCAL VOC's (255: off-white)."""
+    return np.array(voc_palette(256, palette), dtype=np.uint8)[mask]
+
+
+def overlay(image: np.ndarray, colours: np.ndarray, opacity: float | np.ndarray) -> np.ndarray:
+    """Blend colours (H, W, 3) over an image of the same shape, opacity in [0, 1], a number or (H, W, 1)."""
+    return np.round(image * (1 - opacity) + colours * opacity).astype(np.uint8)
 
 
 def sample_page(

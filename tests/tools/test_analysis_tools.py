@@ -1,9 +1,10 @@
 """mmseg's tools for looking at a config, a data set and a network, for configs of this package."""
 
+import re
+
 import numpy as np
 import pytest
 from mmengine.config import Config
-from PIL import Image
 from tool_module import load_tool
 from toy_runs import stage1_config, stage2_config, toco_config
 
@@ -12,8 +13,8 @@ from mmseg_wsss.visualization import sample_page
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The arguments of every page that browse_dataset.py draws, and the page."""
-    tool, pages = load_tool('analysis_tools/browse_dataset.py'), []
+    """report.py, and the arguments and drawing of every training sample that it shows."""
+    tool, pages = load_tool('analysis_tools/report.py'), []
 
     def recorded(inputs, sample, **metainfo):
         pages.append((inputs, sample, metainfo, sample_page(inputs, sample, **metainfo)))
@@ -28,12 +29,15 @@ def written(config: Config, folder) -> str:
     return str(folder / 'toy.py')
 
 
-def test_browse_dataset_shows_all_views_the_tags_and_the_valid_box(shown, tmp_path, capsys):
+def test_a_config_alone_shows_all_views_the_tags_and_the_valid_box(shown, tmp_path, monkeypatch, capsys):
     tool, pages = shown
-    tool.main([written(toco_config(tmp_path), tmp_path), '--out', str(tmp_path / 'pages'), '--num', '3'])
-    names = ['000000_0.png', '000004_4.png', '000007_7.png']
-    assert sorted(path.name for path in (tmp_path / 'pages').iterdir()) == names
-    assert capsys.readouterr().out.splitlines()[-1] == f'3 of 8 samples drawn in {tmp_path}/pages'
+    monkeypatch.chdir(tmp_path)
+    tool.main([written(toco_config(tmp_path), tmp_path), '--samples', '3'])
+    assert re.fullmatch(r'0 images, \d+ KiB: toy\.html', capsys.readouterr().out.splitlines()[-1])
+    text = (tmp_path / 'toy.html').read_text()
+    assert text.count('class="sample"') == 3
+    assert 'toy.py: no checkpoint' in text
+    assert [sample.img_path[-5:] for _, sample, *_ in pages] == ['0.png', '4.png', '7.png']
     for inputs, sample, metainfo, page in pages:
         assert [axis.get_title() for axis in page.axes] == ['img', 'global_view', 'local_view']
         tags = [metainfo['classes'][k + 1] for k in sample.gt_label.tolist()]
@@ -48,16 +52,15 @@ def test_browse_dataset_shows_all_views_the_tags_and_the_valid_box(shown, tmp_pa
     assert {len(sample.gt_label) for _, sample, *_ in pages} == {1, 2}
 
 
-def test_browse_dataset_shows_masks_of_a_second_stage(shown, tmp_path):
+def test_a_config_alone_shows_masks_of_a_second_stage(shown, tmp_path):
     tool, pages = shown
-    tool.main([written(stage2_config(tmp_path), tmp_path), '--out', str(tmp_path / 'pages'), '--num', '1'])
+    tool.main([written(stage2_config(tmp_path), tmp_path), '--out', str(tmp_path / 'page.html'), '--samples', '1'])
     [(_, sample, metainfo, page)] = pages
     assert [axis.get_title() for axis in page.axes] == ['img', 'mask']
     where = sample.gt_sem_seg.data[0].numpy() > 0
     colour = np.array(metainfo['palette'])[sample.gt_sem_seg.data[0].numpy()[where]]
     image, drawn = (axis.images[0].get_array()[where] for axis in page.axes)
     np.testing.assert_array_equal(drawn, np.round(0.4 * image + 0.6 * colour).astype(np.uint8))
-    assert Image.open(tmp_path / 'pages' / '000000_0.png').format == 'PNG'
 
 
 def test_print_config_shows_what_inheritance_and_options_leave(tmp_path, capsys):

@@ -40,7 +40,7 @@ def test_help_needs_none_of_the_large_libraries():
     [
         ('test.py', ['c', 'c', '--crf', '?'], list(CRF_PRESETS)),
         ('make_pseudo_labels.py', ['c', 'c', '--out', 'o', '--refine', '?'], ['none', *REFINERS]),
-        ('analysis_tools/picture_page.py', ['c', 'c', '--refine', '?'], ['none', *REFINERS]),
+        ('analysis_tools/report.py', ['c', '--refine', '?'], ['none', *REFINERS]),
         ('model_converters/published.py', ['?', 'in', 'out'], list(LAYOUTS)),
         ('dataset_converters/image_labels.py', ['s', 'o', '--classes', 'c', '--from', '?'], None),
     ],
@@ -63,7 +63,7 @@ def test_choices_are_those_of_the_package(tool, arguments, names, capsys):
         ('test.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
         ('make_pseudo_labels.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
         ('run_two_stage.py', ['{file}', '{file}', '--work-dir', '{bad}'], '--work-dir'),
-        ('analysis_tools/picture_page.py', ['{file}', '{file}', '--out', '{bad}'], '--out'),
+        ('analysis_tools/report.py', ['{file}', '--out', '{bad}'], '--out'),
         ('dataset_converters/masks_to_coco.py', ['m', '{bad}', '--images', 'i'], 'OUT'),
         ('dataset_converters/check.py', ['{file}', '--json', '{bad}'], '--json'),
         ('dataset_converters/image_labels.py', ['s', '{bad}', '--from', 'csv', '--classes', 'c'], 'OUT'),

@@ -166,23 +166,3 @@ def test_checkpoint_of_another_model(toy, tmp_path):
     torch.save(weights, tmp_path / 'part.pth')
     with pytest.raises(ValueError, match=r'(?s)part\.pth does not fit .*cam_head\.classifier\.weight'):
         load_tool('test.py').main([str(toy / 'toy.py'), str(tmp_path / 'part.pth'), '--work-dir', str(tmp_path)])
-
-
-def test_picture_page(toy, tmp_path, capsys):
-    out = tmp_path / 'page.png'
-    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--num', '2', '--out', str(out)]
-    load_tool('analysis_tools/picture_page.py').main(arguments)
-    assert '2 samples' in capsys.readouterr().out
-    with Image.open(out) as page:
-        assert page.size[0] == 1430
-        assert len(page.convert('RGB').getcolors(1 << 22)) > 5000
-
-
-def test_picture_page_without_validation(toy, tmp_path, capsys):
-    """Own photos have nothing to validate against: those of the test are drawn."""
-    out = tmp_path / 'page.png'
-    arguments = [str(toy / 'toy.py'), str(toy / 'toy.pth'), '--num', '1', '--out', str(out)]
-    options = ['val_dataloader=None', 'test_dataloader.dataset.data_prefix.seg_map_path=None']
-    load_tool('analysis_tools/picture_page.py').main([*arguments, '--cfg-options', *options])
-    assert '1 samples' in capsys.readouterr().out
-    assert out.is_file()

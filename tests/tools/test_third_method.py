@@ -124,15 +124,13 @@ def test_labels_and_page_are_of_its_first_cam(trained, cams, tmp_path, monkeypat
     for other, threshold in (('shallow', THRESHOLD), ('fused', 0.5)):
         assert any((mask != label(cams[other][name], threshold)).any() for name, mask in written.items())
 
-    tool, drawn = load_tool('analysis_tools/picture_page.py'), []
-    page = tool.picture_page
-    monkeypatch.setattr(tool, 'picture_page', lambda rows, **kwargs: page(drawn.extend(rows) or rows, **kwargs))
-    tool.main([*files, '--num', '2', '--out', str(tmp_path / 'page.png')])
-    for row, name in zip(drawn, ('0.png', '1.png'), strict=True):
-        np.testing.assert_array_equal(row.cam, cams['fused'][name])
-        np.testing.assert_array_equal(row.pseudo_label, written[name])
-        np.testing.assert_array_equal(row.ground_truth, read(trained / 'data' / 'masks', name))
-    assert Image.open(tmp_path / 'page.png').width == 1430
+    tool = load_tool('analysis_tools/report.py')
+    report = tool.make_report(tool.parse_args([str(trained / 'work'), '--num', '2']))
+    assert sorted(picture.name for picture in report.pictures) == ['0.png', '1.png']
+    for picture in report.pictures:
+        np.testing.assert_array_equal(picture.cam, cams['fused'][picture.name])
+        np.testing.assert_array_equal(picture.label, written[picture.name])
+        np.testing.assert_array_equal(picture.truth, read(trained / 'data' / 'masks', picture.name))
 
 
 @pytest.mark.skipif(compat.uses_forks(), reason='the fork of mmengine draws other crops after resuming')

@@ -12,6 +12,19 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
+    parser.add_argument('plan', type=Path, help='YAML file of tools/benchmark.py')
+    parser.add_argument('page', type=Path, help='Markdown file with the two marks')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='of tools/benchmark.py')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and mistakes are answered before the imports below, which take seconds
+
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,15 +38,6 @@ from mmseg_wsss.text_files import read_json, read_text
 MARKS = '<!-- table -->\n', '<!-- end of table -->\n'
 TESTS = {'val': 'test.json', 'val MS': 'test_tta.json', 'val MS + CRF': 'test_tta_crf.json'}
 HEAD = ('method', 'CAM', 'labels', 'segmentation', *TESTS, 'share of counterpart', 'images', 'CPU min', 'MiB', 'seeds')
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0], allow_abbrev=False)
-    parser.add_argument('plan', type=Path, help='YAML file of tools/benchmark.py')
-    parser.add_argument('page', type=Path, help='Markdown file with the two marks')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='of tools/benchmark.py')
-    return parser.parse_args(argv)
 
 
 def lines_of(path: Path) -> list[dict]:
