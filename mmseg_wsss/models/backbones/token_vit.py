@@ -10,7 +10,6 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
-from mmpretrain.models.utils import resize_pos_embed
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
@@ -190,12 +189,15 @@ class TokenViT(VisionTransformer):
 
     def _position(self, grid: tuple[int, int]) -> Tensor:
         """Position embedding (1, T + h * w, D) of a token grid (h, w)."""
-        own, num, mode = tuple(self.patch_resolution), self.num_extra_tokens, self.interpolate_mode
-        if not self.pos_embed_offset or tuple(grid) == own:
-            return resize_pos_embed(self.pos_embed, own, grid, mode=mode, num_extra_tokens=num)
+        own, num, size = tuple(self.patch_resolution), self.num_extra_tokens, dict(size=grid)
+        if not torch.compiler.is_exporting():  # an exported network takes any size, so it must not compare them
+            if tuple(grid) == own:
+                return self.pos_embed
+            if self.pos_embed_offset:
+                ratios = ((side + self.pos_embed_offset) / length for side, length in zip(grid, own, strict=True))
+                size = dict(scale_factor=[*ratios])
         patches = self.pos_embed[:, num:].mT.unflatten(-1, own)  # (1, D, h, w) at `img_size`
-        scale = [(side + self.pos_embed_offset) / length for side, length in zip(grid, own, strict=True)]
-        patches = F.interpolate(patches, scale_factor=scale, mode=mode, align_corners=False)
+        patches = F.interpolate(patches, **size, mode=self.interpolate_mode, align_corners=False)
         return torch.cat((self.pos_embed[:, :num], patches.flatten(2).mT), dim=1)
 
     def tokens(self, images: Tensor, *, record: Callable[[SelfAttention], Any] | None = None) -> Tokens:
