@@ -11,10 +11,12 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
+import mmseg_wsss
 from mmseg_wsss import compat
 
 ROOT = Path(__file__).parents[1]
@@ -66,11 +68,17 @@ def wheel(wheel_file) -> zipfile.ZipFile:
 
 def test_wheel_holds_every_module_config_and_tool(wheel):
     names = set(wheel.namelist())
-    expected = _files('mmseg_wsss', '.py', '.html') | {'mmseg_wsss/.mim/model-index.yml'}
+    expected = _files('mmseg_wsss', '.py', '.html') | {'mmseg_wsss/.mim/model-index.yml', 'mmseg_wsss/py.typed'}
     expected |= {f'mmseg_wsss/.mim/{name}' for name in _files('configs', '.py', '.yml', '.md')}
     expected |= {f'mmseg_wsss/.mim/{name}' for name in _files('tools', '.py', '.sh')}
     assert len(expected) > 50
     assert expected - names == set()
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['version'] == mmseg_wsss.__version__
+    assert f'\n## [{mmseg_wsss.__version__}] - {citation["date-released"]}\n' in (ROOT / 'CHANGELOG.md').read_text()
 
 
 def test_wheel_holds_nothing_else(wheel):
@@ -268,7 +276,7 @@ def test_guard_warns_of_two_mmcv(monkeypatch):
 
 
 def test_every_relative_link_of_a_page_leads_somewhere():
-    pages = [ROOT / 'README.md']
+    pages = [*ROOT.glob('*.md')]
     for folder in ('docs', 'configs', 'benchmarks'):
         pages += (ROOT / folder).rglob('*.md')
     broken = []
