@@ -55,6 +55,14 @@ class CAMSegmentor(ShortInitLog):
         """
         raise NotImplementedError(f'{type(self).__name__} defines no cams()')
 
+    def tag_scores(self, images: Tensor) -> Tensor:
+        """How sure the classifier is that a class is on an image: (B, C) in [0, 1], without any image-level label.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+        """
+        raise NotImplementedError(f'{type(self).__name__} defines no tag_scores()')
+
     def named_views(self, inputs: Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
         """The training inputs by name; a plain tensor stands for ``img``.
 

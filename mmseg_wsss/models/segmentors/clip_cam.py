@@ -97,6 +97,14 @@ class CLIPCAM(CAMOnly):
         full = cam.new_zeros(len(cam), count, *grid)
         return full.scatter_(1, present.index[..., None, None].expand_as(cam), cam)
 
+    @torch.no_grad()
+    def tag_scores(self, images: Tensor) -> Tensor:
+        """Softmax of each class alone against all names of background; see the contract."""
+        token = self.backbone.tokens(images).cls_token[:, 0]
+        together = self.cam_head(token, token.new_ones(len(token), self.cam_head.num_classes, dtype=torch.bool))
+        background = 1 - together.sum(dim=-1, keepdim=True)
+        return together / (together + background).clamp(min=torch.finfo(together.dtype).tiny)
+
     def _recorder(self) -> Callable[[SelfAttention], tuple[Tensor, ...]]:
         """What is kept of a pass: the tokens that enter the last block, and what the affinity needs."""
         spread = self.affinity.recorder(self.backbone) if self.affinity else lambda attention: ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -51,3 +52,8 @@ class FirstStage(CAMOnly):
     def raw_cams(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """CAMs (B, C, h, w) of all classes, on the token grid and not normalised."""
         return self.cam_head.cams(self.backbone.tokens(images, record=self.cam_head.record))
+
+    @torch.no_grad()
+    def tag_scores(self, images: Tensor) -> Tensor:
+        """Probabilities by the class tokens, each the mean of its channels; see the contract."""
+        return self.backbone.tokens(images).cls_token.float().mean(dim=-1).sigmoid()

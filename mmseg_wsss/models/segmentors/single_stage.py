@@ -117,6 +117,11 @@ class SingleStage(StartedLosses, CAMSegmentor, FittedDecodeHead, EncoderDecoder)
             at_scale_one=None if maps is None else self.raw_cams(maps),
         )
 
+    @torch.no_grad()
+    def tag_scores(self, images: Tensor) -> Tensor:
+        """Probabilities of ``cam_head``; see the contract."""
+        return self.cam_head(self.backbone(images)).float().sigmoid()
+
     def present_classes(self, label: Tensor, data_samples: Sequence[SegDataSample]) -> PresentClasses:
         """The present classes of each image of a batch, from multi-hot labels (B, C)."""
         return PresentClasses.of(label, most_classes(data_samples))

@@ -70,6 +70,10 @@ class TwoBranches(CAMSegmentor, BaseSegmentor):
         own = [None, None] if maps is None else [maps[: len(maps) // 2], maps[len(maps) // 2 :]]
         return _averaged([each.cams(images, maps=one) for each, one in zip(self.branches, own, strict=True)], mean)
 
+    def tag_scores(self, images: Tensor) -> Tensor:
+        """Mean of both branches; see the contract."""
+        return mean([branch.tag_scores(images) for branch in self.branches])
+
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the first branch, then those of the second."""
         return tuple(one for branch in self.branches for one in branch.backbone(inputs))

@@ -46,6 +46,8 @@ def test_cams_go_into_the_samples_with_their_names_and_the_threshold():
 def test_a_method_defines_its_cams():
     with pytest.raises(NotImplementedError, match=r'Bare defines no cams\(\)'):
         Bare().cams(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(NotImplementedError, match=r'Bare defines no tag_scores\(\)'):
+        Bare().tag_scores(torch.zeros(1, 3, 8, 8))
 
 
 def test_views_by_name():

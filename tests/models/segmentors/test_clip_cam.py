@@ -184,3 +184,13 @@ def test_what_is_refused(tmp_path, model):
 def test_nothing_is_trained(model):
     assert not any(one.requires_grad for one in model.backbone.parameters())
     assert model.cam_head.projection.weight.shape == (SPACE, 32)
+
+
+def test_tag_scores_are_those_of_each_class_alone(model):
+    images = torch.randn(2, 3, SIDE, SIDE)
+    token = model.backbone.tokens(images).cls_token[:, 0]
+    alone = [model.cam_head(token, (torch.arange(3) == k).expand(2, 3))[:, k] for k in range(3)]
+    found = model.tag_scores(images)
+    torch.testing.assert_close(found, torch.stack(alone, dim=1))
+    assert not found.requires_grad
+    assert found.std() > 0.01

@@ -290,6 +290,13 @@ def test_prediction_is_the_average_and_a_branch_on_request():
     torch.testing.assert_close(plain[1].seg_logits.data, alone[1][1].seg_logits.data)
 
 
+def test_tag_scores_are_the_mean_of_both_classifiers():
+    model, images = build_dupl().eval(), make_batch(LABELS)[0]['img']
+    first, second = (branch.cam_head(branch.backbone(images)).sigmoid() for branch in model.branches)
+    torch.testing.assert_close(model.tag_scores(images), (first + second) / 2)
+    assert not torch.allclose(first, second)
+
+
 @torch.no_grad()
 def test_maps_that_are_known_are_not_computed_again():
     model, calls = build_dupl().eval(), []

@@ -1,7 +1,9 @@
 """What a method gets that builds on ``SingleStage`` and says little."""
 
 import pytest
+import torch
 from third_method import MODEL
+from tiny_toco import SIZE, build_toco
 
 from mmseg_wsss.models import SingleStage
 
@@ -24,3 +26,12 @@ def test_starts_of_some_losses_alone():
     assert model.has_begun('loss_reg')
     with pytest.raises(ValueError, match='loss_reg needs the logits of loss_seg: it cannot begin before it'):
         model.set_starts({'loss_seg': 2}, ('loss_seg',))
+
+
+def test_tag_scores_are_the_classifiers_probabilities():
+    model, images = build_toco().eval(), torch.randn(2, 3, SIZE, SIZE)
+    features = model.backbone(images)[1].amax(dim=(-2, -1))  # (B, D)
+    logits = features @ model.cam_head.classifier.weight.flatten(1).T
+    found = model.tag_scores(images)
+    torch.testing.assert_close(found, 1 / (1 + torch.exp(-logits)))
+    assert not found.requires_grad

@@ -196,3 +196,10 @@ def test_the_cam_of_an_image_thinner_than_a_patch_is_one_column():
     assert cam.shape == (1, CLASSES, 40, 3)
     assert cam.amax() > 0.9, 'rows differ'
     torch.testing.assert_close(cam, cam[..., :1].expand_as(cam))
+
+
+def test_tag_scores_are_those_of_the_class_tokens():
+    model, images = build_weaktr().eval(), torch.randn(2, 3, SIZE, SIZE)
+    tokens = model.backbone.tokens(images).cls_token  # (B, C, D)
+    expected = [[1 / (1 + math.exp(-float(token.mean()))) for token in one] for one in tokens]
+    torch.testing.assert_close(model.tag_scores(images), torch.tensor(expected))
