@@ -119,7 +119,7 @@ def test_what_is_not_there(tool, work, tmp_path, capsys):
         tool.main(['nowhere'])
     assert 'there is no nowhere' in capsys.readouterr().err
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(SystemExit, match=r'empty has no config: give the --work-dir of tools/train\.py'):
+    with pytest.raises(FileNotFoundError, match=r'empty has no config: give the --work-dir of tools/train\.py'):
         tool.main([str(tmp_path / 'empty')])
     Path(work / 'last_checkpoint').unlink()
     report = tool.make_report(tool.parse_args([str(work), '--samples', '0']))
