@@ -1,5 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv, installs the pinned requirements and this
 # package into it, then does its job; the next call finds .venv ready. `make clean-venv` starts over.
+# `make test-app` runs the tests of the app with Gradio, in .venv-app; they need chromium for its page.
 # `make test-onedl` runs the tests with the maintained forks of OpenMMLab's libraries, in .venv-onedl.
 #
 #   PYTHON=python3.12      the interpreter for .venv and .venv-onedl (3.10, 3.11 or 3.12)
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-onedl lint venv clean-venv
+.PHONY: help demo test test-onedl test-app lint venv clean-venv
 
 # One busy core makes an OpenMP run that spins several times slower.
 export OMP_WAIT_POLICY := PASSIVE
@@ -35,9 +36,10 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10; do \
 stamp = $(1)/.ready-$(shell (pwd; cat requirements/{torch,lock,$(2),crf}.txt) | cksum | cut -d' ' -f1)
 STAMP := $(call stamp,.venv,openmmlab)
 STAMP_ONEDL := $(call stamp,.venv-onedl,onedl)
+STAMP_APP := $(call stamp,.venv-app,{openmmlab,app})
 
 help:
-	@sed -n '1,10p' Makefile
+	@sed -n '1,11p' Makefile
 
 demo: $(STAMP)
 	$(RUN) demo/run.py $(if $(FULL),--full) $(if $(METHOD),--method $(METHOD)) $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ITERS),--iters "$(ITERS)")
@@ -48,6 +50,9 @@ test: lint
 test-onedl: $(STAMP_ONEDL)
 	$(RUN_ONEDL) -m pytest $(IN_PARALLEL)
 
+test-app: $(STAMP_APP)
+	.venv-app/bin/python -m pytest tests/tools/test_app.py
+
 lint: $(STAMP)
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
@@ -56,12 +61,13 @@ lint: $(STAMP)
 venv: $(STAMP)
 
 clean-venv:
-	rm -rf .venv .venv-onedl
+	rm -rf .venv .venv-onedl .venv-app
 
-$(STAMP): FAMILY := openmmlab
+$(STAMP) $(STAMP_APP): FAMILY := openmmlab
 $(STAMP_ONEDL): FAMILY := onedl
-$(STAMP) $(STAMP_ONEDL): PIP = $(@D)/bin/python -m pip install --quiet
-$(STAMP) $(STAMP_ONEDL):
+$(STAMP_APP): EXTRA := -r requirements/app.txt
+$(STAMP) $(STAMP_ONEDL) $(STAMP_APP): PIP = $(@D)/bin/python -m pip install --quiet
+$(STAMP) $(STAMP_ONEDL) $(STAMP_APP):
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)'; then \
 		echo "error: Python 3.10, 3.11 or 3.12 with venv is needed$(if $(PYTHON), and $(PYTHON) is none)." >&2; \
 		echo "Install one (Debian/Ubuntu: apt install python3.11 python3.11-venv) and name it: make PYTHON=python3.11" >&2; \
@@ -73,5 +79,6 @@ $(STAMP) $(STAMP_ONEDL):
 	$(PIP) -c requirements/lock.txt -r requirements/torch.txt $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)")
 	$(PIP) --no-deps -r requirements/lock.txt -r requirements/$(FAMILY).txt
 	$(PIP) --no-deps -r requirements/crf.txt || echo "NOTE: no dense CRF: pydensecrf2 did not build (it needs a C++ compiler and Python.h)."
+	$(if $(EXTRA),$(PIP) --no-deps $(EXTRA))
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@

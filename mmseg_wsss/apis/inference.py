@@ -58,7 +58,7 @@ class Prediction:
 
 def init_model(
     config: str | os.PathLike | Config,
-    checkpoint: str | os.PathLike,
+    checkpoint: str | os.PathLike | None = None,
     *,
     device: str | torch.device | None = None,
     cams: bool = False,
@@ -67,7 +67,7 @@ def init_model(
 
     Args:
         config: of the network: of this package or any other of mmseg.
-        checkpoint: file; nothing in it is run.
+        checkpoint: file; nothing in it is run. None for a network that needs none, such as ``CLIPCAM``.
         device: where to; the GPU by default, where there is one.
         cams: whether predictions have CAMs beside the segmentation.
 
@@ -86,7 +86,8 @@ def init_model(
     if cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     source = choose_source(cfg.model, 'cam' if cams else 'seg')
-    model = load_model(MODELS.build(cfg.model), cfg, str(checkpoint), source=source)
+    file = None if checkpoint is None else str(checkpoint)
+    model = load_model(MODELS.build(cfg.model), cfg, file, source=source)
     if isinstance(model, CAMSegmentor) and not model.with_decode_head:  # its CAMs are all that it has
         model.test_cfg['cam'] = True
     if cfg.get('test_pipeline') is None:  # where mmseg's own functions look for it

@@ -45,17 +45,32 @@ class Picture:
     prediction: np.ndarray | None = None
     truth: np.ndarray | None = None
 
-    def layers(self, palette: Sequence[Sequence[int]], side: int) -> dict[str, str]:
-        """Layer -> ``data:`` address of its picture, no longer than ``side`` pixels."""
+    def drawn(self, palette: Sequence[Sequence[int]]) -> dict[str, Image.Image]:
+        """Layer -> its picture; masks and CAM are transparent where they show nothing."""
         found = {}
         if self.photo is not None:
-            found['photo'] = _address(Image.fromarray(self.photo), side, 'JPEG', quality=80)
+            found['photo'] = Image.fromarray(self.photo)
         if self.cam is not None:
-            found['cam'] = _address(_heat(self.cam), side, 'WEBP', quality=60)
+            found['cam'] = _heat(self.cam)
         for name in ('label', 'prediction', 'truth'):
             if (mask := getattr(self, name)) is not None:
-                found[name] = _address(_coloured(mask, palette), side, 'PNG', optimize=True)
+                found[name] = _coloured(mask, palette)
         return found
+
+    def layers(self, palette: Sequence[Sequence[int]], side: int) -> dict[str, str]:
+        """Layer -> ``data:`` address of its picture, no longer than ``side`` pixels."""
+        return {name: _address(one, side, name) for name, one in self.drawn(palette).items()}
+
+    def composed(self, names: Sequence[str], palette: Sequence[Sequence[int]], side: int) -> np.ndarray:
+        """These layers on top of each other, masks at 70 %, as (h, w, 3) uint8 no longer than ``side`` pixels."""
+        drawn = {name: _reduced(one, side) for name, one in self.drawn(palette).items()}
+        stack = Image.new('RGBA', next(iter(drawn.values())).size, 'white')
+        for name in (name for name in LAYERS if name in names and name in drawn):
+            layer = drawn[name].convert('RGBA')
+            if name in ('label', 'prediction', 'truth'):
+                layer.putalpha(layer.getchannel('A').point(lambda alpha: round(0.7 * alpha)))
+            stack.alpha_composite(layer)
+        return np.array(stack.convert('RGB'))
 
 
 @dataclass(kw_only=True)
@@ -126,7 +141,7 @@ def _drawn(figure: Figure) -> str:
     """A figure as a ``data:`` address."""
     with io.BytesIO() as data:
         figure.savefig(data, format='png', dpi=70)
-        return _address(Image.open(data), max(figure.canvas.get_width_height()), 'WEBP', quality=70)
+        return _encoded(Image.open(data), 'WEBP', quality=70)
 
 
 def _heat(cam: np.ndarray) -> Image.Image:
@@ -145,14 +160,27 @@ def _coloured(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> Image.Image
     return picture
 
 
-def _address(picture: Image.Image, side: int, kind: str, **options: object) -> str:
-    """The picture as the text of a ``data:`` address."""
+def _reduced(picture: Image.Image, side: int) -> Image.Image:
+    """The picture with no side longer than ``side``; ids of a mask stay ids."""
     scale = min(1, side / max(picture.size))
     size = [max(1, round(scale * one)) for one in picture.size]
-    transparency = picture.info
-    picture = picture.resize(size, Image.Resampling.NEAREST if kind == 'PNG' else Image.Resampling.BILINEAR)
-    if 'transparency' in transparency:
-        options['transparency'] = transparency['transparency']
+    reduced = picture.resize(size, Image.Resampling.NEAREST if picture.mode == 'P' else Image.Resampling.BILINEAR)
+    reduced.info = dict(picture.info)
+    return reduced
+
+
+_FORMATS = {'photo': ('JPEG', dict(quality=80)), 'cam': ('WEBP', dict(quality=60))}
+_MASK = 'PNG', dict(optimize=True, transparency=0)
+
+
+def _address(picture: Image.Image, side: int, layer: str) -> str:
+    """A layer as the text of a ``data:`` address."""
+    kind, options = _FORMATS.get(layer, _MASK)
+    return _encoded(_reduced(picture, side), kind, **options)
+
+
+def _encoded(picture: Image.Image, kind: str, **options: object) -> str:
+    """A picture as the text of a ``data:`` address."""
     with io.BytesIO() as data:
         picture.save(data, kind, **options)
         return f'data:image/{kind.lower()};base64,{base64.b64encode(data.getvalue()).decode()}'

@@ -68,6 +68,19 @@ def test_large_pictures_are_reduced_without_new_ids():
     assert colours == {tuple(one) for one in get_palette('voc')[:3]}
 
 
+def test_layers_on_top_of_each_other():
+    palette = [[0, 0, 0], [100, 0, 0], [0, 50, 0]]
+    found = picture().composed(['prediction', 'photo'], palette, side=9)
+    assert found[0, 0].tolist() == [200] * 3, 'background'
+    np.testing.assert_allclose(found[0, 1], [0.3 * 200 + 0.7 * 100, 60, 60], atol=1)
+    np.testing.assert_allclose(found[1, 0], [60, 0.3 * 200 + 0.7 * 50, 60], atol=1)
+    assert picture(photo=None).composed(['photo', 'truth'], palette, side=9)[0, 0].tolist() == [255] * 3
+    assert picture().composed([], palette, side=2).shape == (1, 2, 3)
+    heated = picture().composed(['photo', 'cam'], palette, side=9)
+    assert heated[0, 2, 0] > heated[0, 2, 2] + 50, 'red, where it is strong'
+    assert heated[1, 1].tolist() == [200] * 3
+
+
 def test_what_is_not_there_is_no_layer():
     bare = picture(photo=None, truth=None, iou=None, tags=())
     assert [*bare.layers([], side=9)] == ['cam', 'label', 'prediction']
