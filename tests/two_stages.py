@@ -72,9 +72,9 @@ class Tools:
     def __call__(self, tool, *arguments):
         arguments = [str(one) for one in arguments]
         self.calls.append([tool, *arguments])
-        if tool == 'make_pseudo_labels.py':
+        if tool.endswith('pseudo_labels.py'):
             out = Path(arguments[arguments.index('--out') + 1])
-            out.mkdir(exist_ok=True)
+            out.mkdir(parents=True, exist_ok=True)
             for name, content in (('manifest', {'found': {}}), ('report', {})):
                 (out / f'{name}.json').write_text(json.dumps(content))
         elif tool.endswith('mask_iou.py'):

@@ -14,6 +14,8 @@ A plan::
       cam: {config: configs/CAM.py, labels: [--sweep, --refine, crf-labels], tests: [train]}
       seg: {config: configs/SEG.py, masks: cam, tests: [val], seeds: [0, 1, 2], title: CAM -> SEG}
 
+- ``config``: trained, unless the network needs no training or ``network`` names a run whose trained network it is.
+- ``combine``: no config, but runs whose labels ``combine_pseudo_labels.py`` combines; ``labels`` are its options.
 - ``masks``: the run whose labels it is trained on; it is done first, for the same seed or for its only one.
 - ``labels``: options of ``make_pseudo_labels.py`` for its training images; compared with the ground truth of ``train``.
 - ``tests``: ``val``, the config's test set (at several scales and with the CRF too, where the config has them), and
@@ -52,12 +54,12 @@ if __name__ == '__main__':
 
 from mmengine import load
 from mmengine.utils import get_git_hash
-from run_two_stage import Stage, call, is_newer
+from run_two_stage import Stage, call, is_newer, last_checkpoint
 
 from mmseg_wsss.checkpoints.zoo import find
 from mmseg_wsss.fileio import unwritable
 
-KEYS = {'config', 'options', 'masks', 'labels', 'tests', 'seeds', 'title', 'counterpart'}
+KEYS = {'config', 'network', 'combine', 'options', 'masks', 'labels', 'tests', 'seeds', 'title', 'counterpart'}
 
 
 def read_plan(path: Path) -> dict:
@@ -71,13 +73,14 @@ def read_plan(path: Path) -> dict:
     for name, run in runs.items():
         if wrong := run.keys() - KEYS:
             raise SystemExit(f'error: {path}: run {name}: there is no key {", ".join(wrong)}, only {", ".join(KEYS)}')
-        if not Path(run['config']).is_file():
+        if 'combine' not in run and not Path(run['config']).is_file():
             raise SystemExit(f'error: {path}: run {name}: there is no config {run["config"]}')
-        source, bound = run.get('masks'), run.get('counterpart')
-        if source and 'labels' not in runs.get(source, {}):
-            raise SystemExit(f'error: {path}: run {name}: masks: {source} is no run with labels')
-        if bound and bound not in runs:
-            raise SystemExit(f'error: {path}: run {name}: counterpart: there is no run {bound}')
+        for source in [*([run['masks']] if 'masks' in run else []), *run.get('combine', [])]:
+            if 'labels' not in runs.get(source, {}):
+                raise SystemExit(f'error: {path}: run {name}: {source} is no run with labels')
+        for key in ('network', 'counterpart'):
+            if key in run and run[key] not in runs:
+                raise SystemExit(f'error: {path}: run {name}: {key}: there is no run {run[key]}')
     return plan
 
 
@@ -106,15 +109,16 @@ class Benchmark:
     def do(self, name: str, seed: int) -> None:
         """Everything of a run that is not done, after the run whose labels it needs."""
         run, folder = self.runs[name], self.folder / name / str(seed)
-        masks = None
-        if source := run.get('masks'):
-            seeds = self.runs[source]['seeds']
-            same = seed if seed in seeds else seeds[0]
-            self.do(source, same)
-            masks = self.folder / source / str(same) / 'labels' / 'SegmentationClass'
         tool = partial(recorded, folder / 'steps.jsonl', {'run': name, 'seed': seed})
+        if 'combine' in run:
+            self._combine([self._done(source, seed) / 'labels' for source in run['combine']], run, folder, tool)
+            return
         stage = self._stage(run, folder, tool)
-        checkpoint = stage.train(seed, masks)
+        if 'network' in run:
+            checkpoint = last_checkpoint(self._done(run['network'], seed), stage.cfg)
+        else:
+            masks = self._done(run['masks'], seed) / 'labels' / 'SegmentationClass' if 'masks' in run else None
+            checkpoint = stage.train(seed, masks)
         if 'train' in run['tests']:
             images = f'test_dataloader.dataset.ann_file={self.plan["train"]}'
             self._stage(run, folder / 'train', tool, images).test(checkpoint)
@@ -122,6 +126,20 @@ class Benchmark:
             self._label(stage, checkpoint, run['labels'], folder / 'labels')
         if 'val' in run['tests']:
             stage.segmentation(checkpoint)
+
+    def _done(self, name: str, seed: int) -> Path:
+        """The folder of another run after it is done, for this seed or its only one."""
+        seeds = self.runs[name]['seeds']
+        same = seed if seed in seeds else seeds[0]
+        self.do(name, same)
+        return self.folder / name / str(same)
+
+    def _combine(self, sources: list[Path], run: dict, folder: Path, tool: Callable) -> None:
+        """Combine labels unless that is done, and compare."""
+        out = folder / 'labels'
+        if not all(is_newer(out / 'report.json', source / 'report.json') for source in sources):
+            tool('combine_pseudo_labels.py', *sources, *run['labels'], '--out', out)
+        self._compare(out, tool)
 
     def _stage(self, run: dict, folder: Path, tool: Callable, *options: str) -> Stage:
         """The network with the options of the run, its weights from a local file if there is one."""
@@ -137,9 +155,13 @@ class Benchmark:
         if not is_newer(report, checkpoint or stage.config):
             labelled = [*filter(None, [stage.config, checkpoint]), '--images', 'train', *options, '--out', out]
             stage.run('make_pseudo_labels.py', *labelled, *stage.options)
-        if not is_newer(out / 'iou.json', report):
+        self._compare(out, stage.run)
+
+    def _compare(self, out: Path, tool: Callable) -> None:
+        """Labels with the ground truth of the images of ``train``."""
+        if not is_newer(out / 'iou.json', out / 'report.json'):
             truth, split = self.root / self.plan['ground_truth'], self.root / self.plan['train']
-            stage.run('analysis_tools/mask_iou.py', out, truth, '--split', split)
+            tool('analysis_tools/mask_iou.py', out, truth, '--split', split)
 
 
 def main(argv: list[str] | None = None) -> None:

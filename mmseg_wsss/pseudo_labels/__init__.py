@@ -1,5 +1,6 @@
 """Pseudo-labels as a folder of masks, from any network with CAMs or any trained segmentation network."""
 
+from .combine import agreed, highest_mean
 from .images import ImageList, Unreadable, as_it_is, build_dataset, sample_or_unreadable, without_masks
 from .labelling import label_images
 from .manifest import Manifest, ManifestError
@@ -21,9 +22,11 @@ __all__ = [
     'ShardError',
     'Unreadable',
     'affinity_of',
+    'agreed',
     'as_it_is',
     'build_dataset',
     'choose_source',
+    'highest_mean',
     'label_images',
     'labels_folder',
     'load_model',

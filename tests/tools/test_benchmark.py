@@ -75,6 +75,31 @@ def test_a_run_comes_after_its_labels_and_nothing_is_done_twice(tool, tools, dat
     assert [json.loads(line)['seed'] for line in (folder['seg', 1] / 'steps.jsonl').open()] == [1] * 4
 
 
+def test_labels_of_a_trained_network_anew_and_combined_ones(tool, tools, data, tmp_path):
+    cam, seg = str(data / 'cam.py'), str(data / 'seg.py')
+    refined = {'config': cam, 'network': 'cam', 'labels': ['--refine', 'affinity']}
+    both = {'combine': ['cam', 'refined'], 'labels': ['--mean']}
+    plan = write_plan(data, refined=refined, both=both, seg={'masks': 'both', 'seeds': [1], 'tests': []})
+    tool.main([str(plan), 'seg', '--work-dir', str(tmp_path)])
+    first, second, third = (tmp_path / name / '0/labels' for name in ('cam', 'refined', 'both'))
+    last = str(tmp_path / f'cam/0/iter_{CAM_ITERS}.pth')
+    calls = [one for one in tools.calls if one[0] not in ('test.py', 'analysis_tools/mask_iou.py')]
+    assert [one[0] for one in calls] == [
+        'train.py',
+        *['make_pseudo_labels.py'] * 2,
+        'combine_pseudo_labels.py',
+        'train.py',
+    ]
+    assert calls[2][1:] == [cam, last, '--images', 'train', '--refine', 'affinity', '--out', str(second)]
+    assert calls[3][1:] == [str(first), str(second), '--mean', '--out', str(third)]
+    assert calls[4][1] == seg
+    assert calls[4][-1] == f'train_dataloader.dataset.mask_dir={third}/SegmentationClass'
+    assert len([one for one in tools.calls if 'mask_iou' in one[0]]) == 3
+    tools.calls.clear()
+    tool.main([str(plan), 'seg', '--work-dir', str(tmp_path)])
+    assert tools.calls == []
+
+
 def test_runs_and_seeds_of_the_command_line_and_local_weights(tool, tools, data, tmp_path):
     cfg = Config.fromfile(data / 'seg.py')
     deit = 'https://dl.fbaipublicfiles.com/deit/deit_tiny_patch16_224-a1311bcf.pth'
@@ -128,7 +153,9 @@ def test_labels_older_than_the_checkpoint_are_looked_at_again(tool, tools, data,
     ('changes', 'options', 'message'),
     [
         (dict(seg={'mask': 'cam'}), [], 'run seg: there is no key mask, only '),
-        (dict(seg={'masks': 'seg'}), [], 'run seg: masks: seg is no run with labels'),
+        (dict(seg={'masks': 'seg'}), [], 'run seg: seg is no run with labels'),
+        (dict(both={'combine': ['cam', 'seg']}), [], 'run both: seg is no run with labels'),
+        (dict(seg={'network': 'no'}), [], 'run seg: network: there is no run no'),
         (dict(cam={'config': 'no.py'}), [], 'run cam: there is no config no.py'),
         ({}, ['nothing'], 'has no run nothing, only seg, cam'),
     ],
@@ -144,6 +171,8 @@ def test_the_shipped_plan_fits_its_configs(tool, monkeypatch):
     monkeypatch.chdir(ROOT)
     plan = tool.read_plan(Path('benchmarks/animals.yml'))
     for name, run in plan['runs'].items():
+        if 'combine' in run:
+            continue
         cfg = tool.Stage(Path(run['config']), run['options'], Path('unused')).cfg
         given = Config.fromfile(run['config'])
         for option in run['options']:

@@ -16,6 +16,9 @@ RUNS = {
     'seg': {'masks': 'cam', 'labels': [], 'seeds': [0, 1], 'title': 'two stages', 'counterpart': 'fully'},
     'again': {'masks': 'seg', 'title': 'second round', 'counterpart': 'fully'},
     'fully': {'title': 'masks', 'seeds': [0, 1]},
+    'other': {'network': 'cam', 'labels': [], 'title': 'refined labels'},
+    'both': {'combine': ['cam', 'other'], 'labels': []},
+    'last': {'masks': 'both', 'title': 'on both'},
     'later': {'title': 'another'},
 }
 
@@ -31,8 +34,9 @@ def data(tmp_path_factory):
 
 
 def write_plan(data, folder):
-    stages = {'cam': 'cam', 'fully': 'fully'}
-    runs = {name: {'config': str(data / f'{stages.get(name, "seg")}.py'), **run} for name, run in RUNS.items()}
+    stages = {'cam': 'cam', 'other': 'cam', 'fully': 'fully'}
+    configs = {name: str(data / f'{stages.get(name, "seg")}.py') for name in RUNS if name != 'both'}
+    runs = {name: {'config': configs[name]} | run if name in configs else run for name, run in RUNS.items()}
     plan = folder / 'plan.yml'
     plan.write_text(yaml.safe_dump({'data_root': '', 'train': '', 'ground_truth': '', 'runs': runs}, sort_keys=False))
     return plan
@@ -52,6 +56,9 @@ RECORDS = [
     record('seg', 0, labels=70.0, segmentation=66.0, val=63.0, **{'val IoU': classes(80, 46), 'CPU s label': 240.0}),
     record('seg', 1, val=65.0, MiB=700, **{'val IoU': classes(81, 49), 'val MS + CRF': 67.0, 'CPU s train': 180.0}),
     record('again', 0, val=70.4, **{'val IoU': classes(90, 50.8), 'val MS + CRF': 71.0}),
+    {'run': 'other', 'seed': 0, 'labels': 64.0, 'CPU s label': 60.0, 'CPU s train': 0, 'MiB': None},
+    {'run': 'both', 'seed': 0, 'labels': 68.0, 'CPU s label': 0, 'CPU s train': 0, 'MiB': None},
+    record('last', 0, val=72.0, **{'val IoU': classes(91, 53)}),
     record('fully', 0, val=80.0, **{'val IoU': classes(90, 70), 'val MS + CRF': 81.0}),
 ]
 
@@ -74,6 +81,9 @@ def test_cells_by_hand(tool, data, tmp_path):
         # three trainings; labels of both rounds, 30 s and 240 s
         '| second round | 50.0 | 70.0 |  | 70.4 |  | 71.0 | 88.0 % / 87.7 % | 300 | 3 + 4 | 500 | 1 |',
         '| masks |  |  |  | 80.0 |  | 81.0 |  | 100 | 1 + 0 | 500 | 1 |',
+        '| refined labels | 50.0 | 64.0 |  |  |  |  |  |  | not run |  | 0 |',
+        # one first stage, its labels twice: 30 s and 60 s
+        '| on both | 50.0 | 68.0 |  | 72.0 |  |  |  | 200 | 2 + 2 | 500 | 1 |',
         '| another |  |  |  |  |  |  |  |  | not run |  | 0 |',
     ]
     for name in ('minutes', 'classes'):

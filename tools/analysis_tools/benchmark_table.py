@@ -73,8 +73,8 @@ def record_of(name: str, run: dict, folder: Path) -> dict:
         f'CPU s {key}': sum(one['CPU s'] for one in kind) for key, kind in (('train', trained), ('label', labelled))
     }
     record['MiB'] = max((one['peak MiB'] for one in trained if one['peak MiB']), default=None)
-    cfg = Stage(Path(run['config']), run['options'], folder).cfg
     if trained:
+        cfg = Stage(Path(run['config']), run['options'], folder).cfg
         record['images'] = cfg.train_cfg.max_iters * cfg.train_dataloader.batch_size
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in record.items()}
 
@@ -108,12 +108,12 @@ class Results:
         self.records = {(one['run'], one['seed']): one for one in records}
 
     def chain(self, name: str, seed: int) -> list[dict]:
-        """The record of a run, before it that of the run whose labels it was trained on, and so on."""
-        found = [self.records.get((name, seed), {})]
-        if source := self.runs[name].get('masks'):
+        """The records of all that a run needs, each once, those of its labels' sources first; its own is the last."""
+        run, found = self.runs[name], []
+        for source in filter(None, [run.get('network'), run.get('masks'), *run.get('combine', [])]):
             seeds = self.runs[source]['seeds']
-            found = self.chain(source, seed if seed in seeds else seeds[0]) + found
-        return found
+            found += [one for one in self.chain(source, seed if seed in seeds else seeds[0]) if one not in found]
+        return [*found, self.records.get((name, seed), {})]
 
     def values(self, name: str, key: str) -> list:
         """A number for every seed that has it; CAM and labels are those that the run was trained on, if it was."""
@@ -121,7 +121,8 @@ class Results:
         for seed in self.runs[name]['seeds']:
             *before, own = self.chain(name, seed)
             if key in ('CAM', 'labels'):
-                found += [one[key] for one in before or [own] if one.get(key) is not None][-1:]
+                known = before if 'masks' in self.runs[name] else [*before, own]
+                found += [one[key] for one in known if one.get(key) is not None][-1:]
             elif key in own:
                 summed = {'images': [*before, own], 'CPU s train': [*before, own], 'CPU s label': before}
                 found.append(sum(one.get(key, 0) for one in summed[key]) if key in summed else own[key])
