@@ -155,12 +155,12 @@ def pictures(painters: Sequence[CAMPainter | Painter], count: int, *, photos: bo
     if not painters:
         return
     images = painters[-1].images
-    chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int)).tolist()
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)).tolist()
     for index in progress_bar(chosen, text='images'):
         picture = Picture()
         for painter in painters:
             sample = painter.paint(picture, index)
-        picture.name = Path(sample.img_path).name
+        picture.name, picture.path = Path(sample.img_path).name, str(Path(sample.img_path).resolve())
         if photos:
             picture.photo = np.ascontiguousarray(read_image(sample.img_path)[..., ::-1])  # BGR to RGB
         picture.prediction = sample.pred_sem_seg.data[0].cpu().numpy()

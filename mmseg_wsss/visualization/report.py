@@ -28,7 +28,7 @@ class Picture:
     """An image and its maps, all of size (H, W); what there is not is None.
 
     Args:
-        name: of the image.
+        name: of the image, and its path.
         tags: names of its classes.
         iou: mean IoU of the image, in percent.
         photo: (H, W, 3) uint8 RGB.
@@ -37,6 +37,7 @@ class Picture:
     """
 
     name: str = ''
+    path: str = ''
     tags: Sequence[str] = ()
     iou: float | None = None
     photo: np.ndarray | None = None
