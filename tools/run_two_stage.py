@@ -11,6 +11,7 @@ CAMs and its test set masks, ``--sweep`` on the images that are labelled.
 
 import argparse
 import os
+import re
 import runpy
 import shlex
 import signal
@@ -58,16 +59,20 @@ from mmseg_wsss.text_files import read_json
 
 
 def call(tool: str, *arguments: object) -> dict[str, float]:
-    """Print a command and run it; returns its seconds and the most memory that one of its processes had, in MiB.
+    """Print a command and run it; returns its seconds with those of its processes, and its own peak memory in MiB.
 
     Raises:
         SystemExit: it failed; the message names it.
     """
     command, start = [sys.executable, str(TOOLS / tool), *map(str, arguments)], time.monotonic()
     print(f'\n$ {shlex.join(command)}', flush=True)
+    peak, pid = 0, 0
     with subprocess.Popen(command) as process:
         try:
-            _, status, used = os.wait4(process.pid, 0)
+            while not pid:
+                peak = max(peak, peak_memory(process.pid))
+                time.sleep(0.1)
+                pid, status, used = os.wait4(process.pid, os.WNOHANG)
         except BaseException:
             process.kill()
             raise
@@ -77,7 +82,19 @@ def call(tool: str, *arguments: object) -> dict[str, float]:
             'The same call continues from there.'
         )
     seconds = {'wall': time.monotonic() - start, 'CPU': used.ru_utime + used.ru_stime}
-    return {**{f'{name} s': round(value, 1) for name, value in seconds.items()}, 'peak MiB': used.ru_maxrss >> 10}
+    return {**{f'{name} s': round(value, 1) for name, value in seconds.items()}, 'peak MiB': peak}
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a running process has had, in MiB; 0 where the system does not say.
+
+    The system's account of a process that has ended includes the memory of the one that started it.
+    """
+    try:
+        found = re.search(r'VmHWM:\s*(\d+) kB', Path(f'/proc/{pid}/status').read_text())
+    except OSError:
+        found = None
+    return int(found[1]) >> 10 if found else 0
 
 
 def is_newer(result: Path, source: Path) -> bool:

@@ -140,9 +140,9 @@ def curves(lines: Sequence[Mapping[str, float]]) -> str:
 
 def _drawn(figure: Figure) -> str:
     """A figure as a ``data:`` address."""
-    with io.BytesIO() as data:
-        figure.savefig(data, format='png', dpi=70)
-        return _encoded(Image.open(data), 'WEBP', quality=70)
+    figure.set_dpi(70)
+    figure.canvas.draw()
+    return _encoded(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert('RGB'), 'WEBP', quality=70)
 
 
 def _heat(cam: np.ndarray) -> Image.Image:

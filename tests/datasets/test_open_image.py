@@ -32,7 +32,8 @@ BOMB = (
 def test_no_other_place_opens_images():
     files = [path for folder in ('mmseg_wsss', 'tools', 'demo', 'benchmarks') for path in (ROOT / folder).rglob('*.py')]
     found = [path for path in files if re.search(r'\bImage\.open\(|ImageFile\.Parser', path.read_text())]
-    assert found == [ROOT / 'mmseg_wsss/datasets/open_image.py']
+    # the latter runs where this package is not installed, on files that its user names
+    assert sorted(found) == [ROOT / 'mmseg_wsss/datasets/open_image.py', ROOT / 'tools/deployment/run_onnx.py']
 
 
 @pytest.mark.parametrize('suffix', IMAGE_SUFFIXES)
