@@ -95,7 +95,14 @@ def build_cfg(args: argparse.Namespace) -> Config:
         use_crf(cfg, workers=args.workers)
     if args.tta:
         use_tta(cfg)
-    return cfg
+    # the config of the training in the same folder stays as it is
+    name = Path(args.config).with_stem(f'{Path(args.config).stem}_{name_of(args)}')
+    return Config(cfg.to_dict(), cfg_text=cfg.text, filename=str(name))
+
+
+def name_of(args: argparse.Namespace) -> str:
+    """``test[_tta][_crf]``."""
+    return 'test' + '_tta' * args.tta + '_crf' * bool(args.crf)
 
 
 def json_numbers(numbers: dict) -> dict:
@@ -140,11 +147,10 @@ def test(args: argparse.Namespace) -> None:
             runner.load_checkpoint(checked(args.checkpoint), map_location='cpu', strict=True)
     metrics = runner.test()
     if is_main_process():
-        name = 'test' + '_tta' * args.tta + '_crf' * bool(args.crf)
         class_iou = {}
         for metric in runner.test_loop.evaluator.metrics:
             class_iou |= getattr(metric, 'class_iou', {})
-        write_metrics(Path(cfg.work_dir) / f'{name}.json', metrics, class_iou, args)
+        write_metrics(Path(cfg.work_dir) / f'{name_of(args)}.json', metrics, class_iou, args)
     finish_launch()
 
 

@@ -1,6 +1,7 @@
 """What a folder of a training holds, and pictures by the networks in it."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -32,7 +33,10 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.folder = path if path.is_dir() else path.parent / 'no training'
-        configs = sorted(path.glob('*.py'), key=lambda one: one.stat().st_mtime) if path.is_dir() else [path]
+        configs = [path]
+        if path.is_dir():  # the training's own, which tests leave beside theirs
+            configs = [one for one in path.glob('*.py') if not re.search(r'_test(_tta)?(_crf)?$', one.stem)]
+            configs.sort(key=lambda one: one.stat().st_mtime)
         if not configs:
             raise FileNotFoundError(f'{path} has no config: give the --work-dir of tools/train.py or run_two_stage.py')
         self.config = configs[-1]

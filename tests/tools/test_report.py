@@ -101,6 +101,18 @@ def test_labels_and_both_stages(tool, work, tmp_path):
     np.testing.assert_array_equal(picture.label, np.where(cam.max(0) > 0.2, cam.argmax(0) + 1, 0))
 
 
+def test_a_test_at_several_scales_leaves_the_config_of_the_training(tool, work):
+    """Its own config has another network and pipeline."""
+    before = (work / 'toy.py').read_bytes()
+    arguments = [str(work / 'toy.py'), str(work / 'iter_40.pth'), '--work-dir', str(work), '--tta']
+    load_tool('test.py').main([*arguments, '--cfg-options', 'test_dataloader.dataset.indices=1'])
+    assert (work / 'toy.py').read_bytes() == before
+    assert (work / 'toy_test_tta.py').is_file()
+    report = tool.make_report(tool.parse_args([str(work), '--samples', '0']))
+    assert len(report.pictures) == 3
+    assert all(picture.cam is not None for picture in report.pictures)
+
+
 def test_the_file_and_one_without_photographs(tool, work, tmp_path, capsys):
     tool.main([str(work), '--samples', '0'])
     written = (work / 'report.html').read_text()
