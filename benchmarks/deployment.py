@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 import mmseg_wsss  # noqa: F401  registers the parts
 from mmseg_wsss.apis.deployable import Deployable, export, write_onnx
+from mmseg_wsss.apis.run_folder import evenly
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.engine import read_config
 from mmseg_wsss.pseudo_labels import load_model
@@ -49,7 +50,7 @@ def photographs(dataset: dict, count: int, side: int, patch: int) -> list[Tensor
     """Images (1, 3, H, W) of the test set, spread evenly, RGB, resized to whole patches."""
     images = DATASETS.build(dataset)
     found = []
-    for index in np.unique(np.linspace(0, len(images) - 1, count).round().astype(int)).tolist():
+    for index in evenly(len(images), count):
         photo = Image.fromarray(read_image(images.get_data_info(index)['img_path'])[..., ::-1])  # BGR to RGB
         size = [round(side * length / max(photo.size) / patch) * patch for length in photo.size]
         found.append(torch.from_numpy(np.array(photo.resize(size), np.float32)).permute(2, 0, 1)[None])

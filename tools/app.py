@@ -39,13 +39,15 @@ if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
-from mmseg_wsss.apis import init_model, predict
-from mmseg_wsss.apis.run_folder import label_threshold, painters_of, pictures, stages_of, worst_first
+from mmseg_wsss.apis import predict
+from mmseg_wsss.apis.run_folder import CAMPainter, painters_of, pictures, stages_of, worst_first
 from mmseg_wsss.apis.tag_doubts import Doubt, doubts, tag_scores, write_tags
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.fileio import unwritable
@@ -72,30 +74,25 @@ class App:
         if not runs:
             raise ValueError(f'{args.work_dir} has no last_checkpoint: the training has not come that far')
         with_cams = next((run for run in runs if run.has_cams), None)
-        self.models = {
-            run: init_model(run.cfg, run.checkpoint, cams=run is with_cams) for run in (runs[-1], with_cams) if run
-        }
         self.last, self.with_cams, self.tags_out = runs[-1], with_cams, args.tags_out
-        meta = self.models[self.last].dataset_meta
+        meta = self.last.network.dataset_meta
         self.classes, self.palette = tuple(meta['classes'][1:]), meta['palette']
-        threshold = label_threshold(args.work_dir)
-        if threshold is None and with_cams:
-            threshold = self.models[with_cams].background_threshold
-        self.threshold = threshold
-        self.pictures = worst_first(pictures(painters_of(runs, threshold=threshold), args.num))
+        painters = painters_of(runs)
+        self.threshold = next((one.threshold for one in painters if isinstance(one, CAMPainter)), 0.5)
+        self.pictures = worst_first(pictures(painters, args.num))
         self.looked_at: list[tuple[str, np.ndarray, np.ndarray]] = []
 
     def look(self, photo: np.ndarray | None) -> Looked | None:
         """Both networks on a photograph (H, W, 3) RGB."""
         if photo is None:
             return None
-        image = np.ascontiguousarray(photo[..., 2::-1])  # RGB to BGR
-        prediction = next(predict(self.models[self.last], image))
+        image = np.ascontiguousarray(photo[..., ::-1])  # RGB to BGR
+        prediction = next(predict(self.last.network, image))
         cam = None
         if self.with_cams:
-            of_cams = prediction if self.with_cams is self.last else next(predict(self.models[self.with_cams], image))
+            of_cams = prediction if self.with_cams is self.last else next(predict(self.with_cams.network, image))
             cam = next(iter(of_cams.cams.values()))
-        return Looked(photo[..., :3], cam, prediction.ids)
+        return Looked(photo, cam, prediction.ids)
 
     def show(self, looked: Looked | None, tags: Sequence[str], threshold: float) -> tuple[np.ndarray | None, ...]:
         """CAM, pseudo-label and prediction over the photograph; without tags all classes compete."""
@@ -120,7 +117,8 @@ class App:
             return [*picture.tags]
         return [self.classes[i - 1] for i in np.unique(picture.truth) if 0 < i <= len(self.classes)]
 
-    def training_images(self):
+    @cached_property
+    def training_images(self) -> BaseDataset:
         """The training images with their tags, as the test shows images to the network."""
         test = self.with_cams.cfg.test_dataloader.dataset
         return DATASETS.build(dict(self.with_cams.cfg.train_dataloader.dataset, pipeline=test.pipeline, test_mode=True))
@@ -128,8 +126,8 @@ class App:
     def suspicious(self, progress=iter) -> list[Doubt]:
         """Look at all training images, once."""
         if not self.looked_at:
-            images = self.training_images()
-            self.looked_at = [*progress(tag_scores(self.models[self.with_cams], images), total=len(images))]
+            scores = tag_scores(self.with_cams.network, self.training_images)
+            self.looked_at = [*progress(scores, total=len(self.training_images))]
         return doubts(self.looked_at, self.classes)
 
     def save(self, rows: Sequence[Sequence]) -> str:
@@ -150,7 +148,7 @@ class App:
         """A training image, RGB; only those of the data set are read."""
         if image not in {name for name, *_ in self.looked_at}:
             raise ValueError(f'{image} is no image of the training set')
-        root = self.training_images().data_prefix['img_path']
+        root = self.training_images.data_prefix['img_path']
         return np.ascontiguousarray(read_image(Path(root) / image)[..., ::-1])
 
 
@@ -170,7 +168,7 @@ def build(app: App):
                 photo = gr.Image(type='numpy', image_mode='RGB', sources=['upload', 'clipboard'], label='photograph')
                 with gr.Column():
                     tags = gr.CheckboxGroup([*app.classes], label='tags', info='none: all classes compete')
-                    threshold = gr.Slider(0, 0.99, app.threshold or 0.5, step=0.01, label='background threshold')
+                    threshold = gr.Slider(0, 0.99, app.threshold, step=0.01, label='background threshold')
             with gr.Row():
                 drawn = [gr.Image(label=LAYERS[name], **OUTPUT) for name in ('cam', 'label', 'prediction')]
             photo.change(app.look, photo, looked).then(app.show, [looked, tags, threshold], drawn)

@@ -57,6 +57,7 @@ from mmengine.utils import get_git_hash
 from run_two_stage import Stage, call, is_newer, last_checkpoint
 
 from mmseg_wsss.checkpoints.zoo import find
+from mmseg_wsss.engine import read_config
 from mmseg_wsss.fileio import unwritable
 
 KEYS = {'config', 'network', 'combine', 'options', 'masks', 'labels', 'tests', 'seeds', 'title', 'counterpart'}
@@ -143,7 +144,7 @@ class Benchmark:
 
     def _stage(self, run: dict, folder: Path, tool: Callable, *options: str) -> Stage:
         """The network with the options of the run, its weights from a local file if there is one."""
-        backbone = Stage(Path(run['config']), run['options'], folder).cfg.model.backbone
+        backbone = read_config(run['config']).model.get('backbone') or {}
         entry = find((backbone.get('init_cfg') or {}).get('checkpoint', '').removeprefix('checked:'))
         if entry is not None and entry.name in self.weights:
             options = (f'model.backbone.init_cfg.checkpoint={self.weights[entry.name]}', *options)

@@ -27,22 +27,14 @@ if __name__ == '__main__':
 
 import time
 
-import numpy as np
-
 import mmseg_wsss  # noqa: F401  patches come before mmseg
 from mmseg_wsss.datasets.conversion.mask_set import open_mask_set
-from mmseg_wsss.datasets.mask_files import is_whole_palette_png, open_mask, write_mask
+from mmseg_wsss.datasets.mask_files import is_whole_palette_png, read_ids, write_mask
 from mmseg_wsss.datasets.palette import voc_palette
 from mmseg_wsss.fileio import unwritable
 from mmseg_wsss.progress import progress_bar
 from mmseg_wsss.pseudo_labels import Manifest, agreed, highest_mean, load_soft_scores, write_report
 from mmseg_wsss.text_files import read_json
-
-
-def read(path: Path) -> np.ndarray:
-    """The ids (H, W) of a mask."""
-    with open_mask(path) as mask:
-        return np.array(mask)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -80,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
             files = [folder / 'SoftScores' / Path(file).with_suffix('.npz') for folder in args.folders]
             mask = highest_mean([load_soft_scores(one) for one in files])
         else:
-            mask = agreed([read(one.folder / one.masks[name]) for one in sets])
+            mask = agreed([read_ids(one.folder / one.masks[name]) for one in sets])
         write_mask(out, mask, palette)
         written += 1
     total = len(sets[0].masks)

@@ -64,7 +64,6 @@ def export(network: nn.Module) -> ExportedProgram:
     patch = deployable.patch_size
     sides = {2: patch * Dim('rows', min=3, max=512), 3: patch * Dim('columns', min=3, max=512)}
     example = torch.zeros(1, 3, 20 * patch, 24 * patch)
-    # of tensors that are constants: what the graph computes on the way is not part of it
     with torch.no_grad():
         return torch.export.export(deployable, (example,), dynamic_shapes={'image': sides}, strict=False)
 

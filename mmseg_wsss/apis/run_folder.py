@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +20,26 @@ from ..engine import read_config
 from ..evaluation.pixel_counts import label_counts, nan_mean, rates
 from ..models import CAMSegmentor
 from ..progress import progress_bar
-from ..pseudo_labels import Scorer, affinity_of, load_model, refiner_of
+from ..pseudo_labels import Scorer, affinity_of, refiner_of
 from ..text_files import read_json, read_text
 from ..visualization import Picture
+from .inference import init_model
 
 
 class RunFolder:
     """A folder of a training with its config, last checkpoint, logs and tests; or a config alone.
 
+    Args:
+        path: the folder, or the config.
+        threshold: background threshold of the labels that were made of it; None: the network's.
+
     Raises:
         FileNotFoundError: the folder has no config.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.folder = path if path.is_dir() else path.parent / 'no training'
+    def __init__(self, path: Path, *, threshold: float | None = None) -> None:
+        self.threshold = threshold
+        self.folder = path if path.is_dir() else path.with_suffix('')  # which of a config alone has nothing in it
         configs = [path]
         if path.is_dir():  # the training's own, which tests leave beside theirs
             configs = [one for one in path.glob('*.py') if not re.search(r'_test(_tta)?(_crf)?$', one.stem)]
@@ -48,21 +55,10 @@ class RunFolder:
         self.has_cams = issubclass(kind, CAMSegmentor)
         self.has_weights = self.checkpoint is not None or not getattr(kind, 'needs_checkpoint', True)
 
+    @cached_property
     def network(self) -> nn.Module:
-        """With its weights, in evaluation mode."""
-        checkpoint = None if self.checkpoint is None else str(self.checkpoint)
-        source = 'cam' if self.has_cams else 'seg'
-        return load_model(MODELS.build(self.cfg.model), self.cfg, checkpoint, source=source)
-
-    def losses(self) -> list[dict[str, float]]:
-        """Lines of the log, those of a resumed training in place of the ones before."""
-        lines = [
-            json.loads(line)
-            for file in sorted(self.folder.glob('*/vis_data/scalars.json'))
-            for line in read_text(file).splitlines()
-        ]
-        found = {line['iter']: line for line in lines if 'loss' in line and 'iter' in line}
-        return [found[key] for key in sorted(found)]
+        """With its weights, for :func:`~mmseg_wsss.apis.predict`; built once."""
+        return init_model(self.cfg, self.checkpoint, cams=self.has_cams)
 
     def tests(self) -> dict[str, dict]:
         """Records of ``tools/test.py`` by name."""
@@ -72,7 +68,24 @@ class RunFolder:
 def stages_of(work_dir: Path) -> dict[str, RunFolder]:
     """The runs of ``tools/run_two_stage.py`` by stage, ``cam`` and ``seg``; a single run has an empty name."""
     stages = [name for name in ('cam', 'seg') if (work_dir / name).is_dir()] or ['']
-    return {name: RunFolder(work_dir / name) for name in stages}
+    threshold = label_threshold(work_dir)
+    return {name: RunFolder(work_dir / name, threshold=threshold) for name in stages}
+
+
+def losses_of(folder: Path) -> list[dict[str, float]]:
+    """Lines of a training's log, those of a resumed training in place of the ones before."""
+    lines = [
+        json.loads(line)
+        for file in sorted(folder.glob('*/vis_data/scalars.json'))
+        for line in read_text(file).splitlines()
+    ]
+    found = {line['iter']: line for line in lines if 'loss' in line and 'iter' in line}
+    return [found[key] for key in sorted(found)]
+
+
+def evenly(total: int, count: int) -> list[int]:
+    """At most ``count`` indices, spread evenly over 0 .. ``total`` - 1."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
 
 
 def label_threshold(work_dir: Path) -> float | None:
@@ -97,11 +110,11 @@ class CAMPainter:
     Args:
         run: of a network that ``has_cams`` and ``has_weights``.
         refine: of the pseudo-label, as for ``tools/make_pseudo_labels.py``.
-        threshold: of the background; None: the network's.
+        threshold: of the background; None: that of the run, else the network's.
     """
 
     def __init__(self, run: RunFolder, *, refine: str = 'none', threshold: float | None = None) -> None:
-        model = run.network()
+        model = run.network
         refiner = refiner_of(run.cfg, refine)
         self.scorer = Scorer(
             model,
@@ -110,7 +123,7 @@ class CAMPainter:
             refiner=None if refiner is None else MODELS.build(refiner),
             affinity=affinity_of(run.cfg, refine, model),
         )
-        self.threshold = model.background_threshold if threshold is None else threshold
+        self.threshold = next(x for x in (threshold, run.threshold, model.background_threshold) if x is not None)
         self.images = DATASETS.build(run.cfg.test_dataloader.dataset)
 
     def paint(self, picture: Picture, index: int) -> SegDataSample:
@@ -132,7 +145,7 @@ class Painter:
     """The prediction of images by any network."""
 
     def __init__(self, run: RunFolder) -> None:
-        self.network, self.images = run.network(), DATASETS.build(run.cfg.test_dataloader.dataset)
+        self.network, self.images = run.network, DATASETS.build(run.cfg.test_dataloader.dataset)
 
     @torch.no_grad()
     def paint(self, picture: Picture, index: int) -> SegDataSample:
@@ -159,8 +172,7 @@ def pictures(painters: Sequence[CAMPainter | Painter], count: int, *, photos: bo
     if not painters:
         return
     images = painters[-1].images
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)).tolist()
-    for index in progress_bar(chosen, text='images'):
+    for index in progress_bar(evenly(len(images), count), text='images'):
         picture = Picture()
         for painter in painters:
             sample = painter.paint(picture, index)

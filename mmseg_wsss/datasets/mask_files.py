@@ -52,6 +52,12 @@ def read_mask(path: str | Path) -> MaskContent:
         return MaskContent(mask.size, [i for i, count in enumerate(mask.histogram()) if count])
 
 
+def read_ids(path: str | Path) -> np.ndarray:
+    """The ids (H, W) uint8 of a mask; raises what :func:`open_mask` does."""
+    with open_mask(path) as mask:
+        return np.array(mask)
+
+
 def write_mask(path: str | Path, mask: np.ndarray, palette: Sequence[Sequence[int]] = ()) -> None:
     """Write segmentation ids as a palette PNG, complete or not at all.
 

@@ -171,7 +171,7 @@ def _reduced(picture: Image.Image, side: int) -> Image.Image:
 
 
 _FORMATS = {'photo': ('JPEG', dict(quality=80)), 'cam': ('WEBP', dict(quality=60))}
-_MASK = 'PNG', dict(optimize=True, transparency=0)
+_MASK = 'PNG', dict(optimize=True)
 
 
 def _address(picture: Image.Image, side: int, layer: str) -> str:

@@ -37,7 +37,7 @@ def work(toy, tmp_path):
 
 
 def mean_iou(mask, truth):
-    """Over the classes that are in the mask or the truth, pixel by pixel."""
+    """Over the classes that are in the mask or the ground truth, pixel by pixel."""
     kept = truth != 255
     ious = [
         ((mask == k) & (truth == k) & kept).sum() / (((mask == k) | (truth == k)) & kept).sum()

@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmark import read_plan
 from run_two_stage import Stage
 
+from mmseg_wsss.apis.run_folder import losses_of
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.text_files import read_json, read_text
 
@@ -93,9 +94,8 @@ def collect(plan: dict, work_dir: Path, out: Path) -> None:
     steps = [one for folder in folders.values() for one in lines_of(folder / 'steps.jsonl')]
     write_lines(out / 'steps.jsonl', [one | {'command': one['command'].replace(str(work_dir), 'DIR')} for one in steps])
     for (name, seed), folder in folders.items():
-        logs = sorted(folder.glob('*/vis_data/scalars.json'))
-        log = {one['iter']: one for file in logs for one in lines_of(file) if 'loss' in one}
-        kept = ({k: float(f'{v:.5g}') for k, v in one.items() if k not in ('step', 'base_lr')} for one in log.values())
+        log = losses_of(folder)
+        kept = ({k: float(f'{v:.5g}') for k, v in one.items() if k not in ('step', 'base_lr')} for one in log)
         if log:
             write_lines(out / f'{name}_{seed}.jsonl', kept)
 

@@ -32,7 +32,7 @@ from prettytable import PrettyTable
 import mmseg_wsss  # noqa: F401  patches come before mmseg
 from mmseg_wsss.datasets.conversion.mask_set import MaskSet, open_mask_set
 from mmseg_wsss.datasets.image_labels.names import image_name
-from mmseg_wsss.datasets.mask_files import open_mask
+from mmseg_wsss.datasets.mask_files import read_ids
 from mmseg_wsss.evaluation.pixel_counts import PixelCounts, label_counts, nan_mean, rates
 from mmseg_wsss.fileio import write_text
 from mmseg_wsss.text_files import read_text
@@ -43,12 +43,6 @@ def names_of(split: Path | None, ground_truths: dict[str, str]) -> list[str]:
     if split is not None:
         return [image_name(line) for line in read_text(split).splitlines() if line.strip()]
     return [*ground_truths]
-
-
-def read(path: Path) -> torch.Tensor:
-    """The ids (H, W) of a mask."""
-    with open_mask(path) as mask:
-        return torch.from_numpy(np.array(mask))
 
 
 def compare(made: MaskSet, true: MaskSet, names: list[str]) -> PixelCounts:
@@ -65,7 +59,7 @@ def compare(made: MaskSet, true: MaskSet, names: list[str]) -> PixelCounts:
     num_classes = len(made.classes)
     total = np.zeros((3, 1, num_classes), np.int64)
     for paths in pairs:
-        prediction, ground_truth = (read(path) for path in paths)
+        prediction, ground_truth = (torch.from_numpy(read_ids(path)) for path in paths)
         if prediction.shape != ground_truth.shape:
             raise ValueError(f'{paths[0]} is {tuple(prediction.shape)}, {paths[1]} is {tuple(ground_truth.shape)}')
         try:

@@ -38,11 +38,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and mistakes are answered before the imports below, which take seconds
 
-import numpy as np
 from matplotlib.figure import Figure
 from mmseg.registry import DATASETS
 
-from mmseg_wsss.apis.run_folder import RunFolder, label_threshold, painters_of, pictures, stages_of, worst_first
+from mmseg_wsss.apis.run_folder import RunFolder, evenly, losses_of, painters_of, pictures, stages_of, worst_first
 from mmseg_wsss.fileio import unwritable, write_text
 from mmseg_wsss.text_files import read_json
 from mmseg_wsss.visualization import Report, sample_page
@@ -81,8 +80,7 @@ def samples(run: RunFolder, count: int) -> list[Figure]:
         return []
     images = DATASETS.build(run.cfg.train_dataloader.dataset)
     names = {key: images.metainfo.get(key) or () for key in ('classes', 'palette')}
-    chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int)).tolist()
-    items = [images[index] for index in chosen]
+    items = [images[index] for index in evenly(len(images), count)]
     return [sample_page(item['inputs'], item['data_samples'], **names) for item in items]
 
 
@@ -92,8 +90,7 @@ def make_report(args: argparse.Namespace) -> Report:
     tables = test_tables(runs)
     if (compared := args.work_dir / 'labels' / 'iou.json').is_file():
         tables['Pseudo-labels, in %'] = [['mIoU'], [number(read_json(compared)['mIoU'])]]
-    threshold = label_threshold(args.work_dir) if args.threshold is None else args.threshold
-    painters = painters_of(runs.values(), refine=args.refine, threshold=threshold)
+    painters = painters_of(runs.values(), refine=args.refine, threshold=args.threshold)
     known = painters[-1].images.metainfo if painters else {'classes': ()}
     shown = not args.no_photos and args.samples
     return Report(
@@ -102,7 +99,7 @@ def make_report(args: argparse.Namespace) -> Report:
             f'{run.config.name}: {run.checkpoint.name if run.checkpoint else "no checkpoint"}' for run in runs.values()
         ],
         tables=tables,
-        losses={f'Losses {name}'.strip(): run.losses() for name, run in runs.items()},
+        losses={f'Losses {name}'.strip(): losses_of(run.folder) for name, run in runs.items()},
         samples=[page for run in runs.values() for page in samples(run, args.samples)] if shown else [],
         pictures=worst_first(pictures(painters, args.num, photos=not args.no_photos)),
         classes=known['classes'],

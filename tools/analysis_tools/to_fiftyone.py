@@ -37,7 +37,7 @@ try:
 except ImportError:
     sys.exit("error: fiftyone is not installed: pip install 'mmseg_wsss[fiftyone]'")
 
-from mmseg_wsss.apis.run_folder import label_threshold, painters_of, pictures, stages_of
+from mmseg_wsss.apis.run_folder import painters_of, pictures, stages_of
 from mmseg_wsss.visualization import Picture
 
 MASKS = {'label': 'pseudo_label', 'prediction': 'prediction', 'truth': 'ground_truth'}
@@ -69,8 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if fo.dataset_exists(args.name):
         sys.exit(f'error: --name: FiftyOne has a data set {args.name} already (fiftyone datasets delete {args.name})')
-    threshold = label_threshold(args.work_dir) if args.threshold is None else args.threshold
-    painters = painters_of(stages_of(args.work_dir).values(), threshold=threshold)
+    painters = painters_of(stages_of(args.work_dir).values(), threshold=args.threshold)
     if not painters:
         raise ValueError(f'{args.work_dir} has no last_checkpoint: the training has not come that far')
     classes = painters[-1].images.metainfo['classes']

@@ -47,6 +47,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 
 from mmseg_wsss.apis.deployable import Deployable, export, write_onnx
+from mmseg_wsss.apis.run_folder import evenly
 from mmseg_wsss.datasets.palette import voc_palette
 from mmseg_wsss.datasets.transforms.load_image import read_image
 from mmseg_wsss.engine import read_config
@@ -59,7 +60,7 @@ TOLERANCE = 1e-3
 def test_images(cfg: Config, count: int, patch: int) -> Iterator[torch.Tensor]:
     """Images (1, 3, H, W) of the test set, RGB, cut to whole patches."""
     images = DATASETS.build(cfg.test_dataloader.dataset)
-    for index in np.unique(np.linspace(0, len(images) - 1, count).round().astype(int)).tolist():
+    for index in evenly(len(images), count):
         image = read_image(images.get_data_info(index)['img_path'])[..., ::-1]  # BGR to RGB
         height, width = (length // patch * patch for length in image.shape[:2])
         yield torch.from_numpy(image[:height, :width].copy()).permute(2, 0, 1)[None].float()
